@@ -1,0 +1,59 @@
+"""Blocks, and the two questions that every place that holds blocks answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ipld.cid import Cid
+from ipld.hashes import verify
+
+__all__ = ["MAX_BLOCK_BYTES", "Block", "BlockReader", "Buffer", "Leaf", "verify"]
+
+# What streams carry: anything that a socket or a hash takes without a copy.
+Buffer = bytes | bytearray | memoryview
+
+# No block larger than this is taken or made (the limit that Kubo and Bitswap keep).
+MAX_BLOCK_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block whose bytes were checked against, or computed, its CID."""
+
+    cid: Cid
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """The bytes `start` up to `stop` of the file data that a leaf block carries.
+
+    Positions count file data, not block bytes: for a raw leaf the two are equal, for a dag-pb
+    leaf the data lies inside the UnixFS message. `size` is all the data of the leaf, as the
+    parent's `blocksizes` promise it.
+    """
+
+    cid: Cid
+    size: int
+    start: int
+    stop: int
+
+
+class BlockReader(Protocol):
+    """A place that holds blocks. Whatever it gives was checked against the CID.
+
+    Both methods raise BlockNotFound, BlockCorrupt or StoreUnavailable.
+    """
+
+    async def get(self, cid: Cid) -> bytes:
+        """The bytes of one block. Identity CIDs are answered from the CID itself."""
+        ...
+
+    def stream(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Buffer, None]:
+        """The data of the leaves, in order, cut into pieces of any size.
+
+        Raises MalformedBlock where a leaf does not carry `size` bytes of data.
+        """
+        ...

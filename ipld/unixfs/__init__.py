@@ -1,0 +1,1 @@
+"""UnixFS: files, directories and symlinks as DAGs of dag-pb and raw blocks."""

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipld import dag_pb
+from ipld.blocks import Block
+from ipld.cid import DAG_CBOR, Cid
+from ipld.errors import BlockNotFound, InvalidPath, NameNotFound, NoLink
+from ipld.names import ResolvedName
+from ipld.paths import ContentPath, ResolveLimits, resolve, resolve_names
+from ipld.unixfs.directory import build_tree
+from ipld.unixfs.hamt import build_hamt
+from ipld.unixfs.node import Link
+from ipld.unixfs.profiles import UNIXFS_V1_2025
+from storage.memory_blocks import MemoryBlocks
+from tests.ipld.dags import dag_pb_block, raw_leaf, small
+
+ROOT = "bafybeihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
+
+
+class Names:
+    def __init__(self, **known: tuple[str, int | None]) -> None:
+        self._known = known
+
+    async def resolve(self, name: str) -> ResolvedName:
+        if name not in self._known:
+            raise NameNotFound(name)
+        path, ttl = self._known[name]
+        return ResolvedName(ContentPath.parse(path), ttl)
+
+
+@pytest.mark.parametrize(
+    ("raw", "segments", "slash", "encoded"),
+    [
+        ("", (), False, ""),
+        ("/", (), True, "/"),
+        ("/a/b", ("a", "b"), False, "/a/b"),
+        ("//a///b//", ("a", "b"), True, "/a/b/"),
+        ("/a%2Fb/c", ("a/b", "c"), False, "/a%2Fb/c"),
+        ("/100%25.txt", ("100%.txt",), False, "/100%25.txt"),
+        ("/%2541", ("%41",), False, "/%2541"),
+        ("/a+b%20c", ("a+b c",), False, "/a+b%20c"),
+        ("/%c3%bc", ("ü",), False, "/%C3%BC"),
+        ("/ü", ("ü",), False, "/%C3%BC"),
+        ("/./../x", (".", "..", "x"), False, "/./../x"),
+        ("/a%3Fb%23", ("a?b#",), False, "/a%3Fb%23"),
+    ],
+)
+def test_parse(raw: str, segments: tuple[str, ...], slash: bool, encoded: str) -> None:
+    path = ContentPath.parse(f"/ipfs/{ROOT}{raw}")
+    assert path == ContentPath("ipfs", ROOT, segments, slash)
+    assert path.encoded() == f"/ipfs/{ROOT}{encoded}"
+    assert str(path.cid) == ROOT
+
+
+def test_str_is_decoded() -> None:
+    assert str(ContentPath.parse(f"/ipfs/{ROOT}/a%20b/")) == f"/ipfs/{ROOT}/a b/"
+    assert str(ContentPath.parse(f"/ipfs/{ROOT}") / "x") == f"/ipfs/{ROOT}/x"
+    assert ContentPath.parse("/ipns/example.com/a").mutable
+
+
+def test_the_text_that_the_conformance_suite_looks_for() -> None:
+    with pytest.raises(InvalidPath) as caught:
+        ContentPath.parse("/ipfs/QmInvalidCID")
+    assert str(caught.value).startswith('invalid path "/ipfs/QmInvalidCID": ')
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "/",
+        "ipfs/x",
+        "/ipfs",
+        "/ipfs/",
+        "/ipld/x",
+        f"/ipfs/{ROOT}/%zz",
+        f"/ipfs/{ROOT}/%",
+        f"/ipfs/{ROOT}/%ff",
+        f"/ipfs/{ROOT}/a%00",
+        f"/ipfs/{ROOT}/\ud800",
+        f"/ipfs/{ROOT}" + "/a" * 300,
+        f"/ipfs/{ROOT}/" + "a" * 20000,
+        "/ipns/",
+        "/ipns/a%2Fb",
+        '/ipfs/"\n\x1b[0m',
+    ],
+)
+def test_what_is_no_path(raw: str) -> None:
+    with pytest.raises(InvalidPath, match=r"^invalid path ") as caught:
+        ContentPath.parse(raw)
+    text = str(caught.value).encode()
+    assert len(text) < 2000
+    assert not set(text) & set(range(32))
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), max_size=5
+    ),
+    st.booleans(),
+)
+def test_encoded_paths_parse_to_the_same(segments: list[str], slash: bool) -> None:
+    path = ContentPath("ipfs", ROOT, tuple(segments), slash)
+    assert ContentPath.parse(path.encoded()) == path
+
+
+@given(st.text(max_size=60))
+def test_only_invalid_path_is_raised(text: str) -> None:
+    for raw in (text, f"/ipfs/{ROOT}/{text}", f"/ipns/{text}"):
+        with suppress(InvalidPath):
+            ContentPath.parse(raw)
+
+
+LEAF = raw_leaf(b"leaf")
+CBOR = Block(Cid.of(b"\xa0", DAG_CBOR), b"\xa0")
+OTHER = dag_pb_block(dag_pb.encode((), b"not unixfs"))
+TREE = build_tree(
+    {
+        "a/b/leaf": Link("", LEAF.cid, 4),
+        "a/cbor": Link("", CBOR.cid, 1),
+        "other": Link("", OTHER.cid, 1),
+        "a/sl%2Fash": Link("", LEAF.cid, 4),
+    },
+    UNIXFS_V1_2025,
+)
+BLOCKS = MemoryBlocks([LEAF, CBOR, OTHER, *TREE.blocks])
+TOP = TREE.root.cid
+
+
+async def test_resolve_names_every_block_on_the_way() -> None:
+    found = await resolve(Names(), BLOCKS, ContentPath.parse(f"/ipfs/{TOP}/a/b/leaf"))
+    assert (found.cid, found.remainder, found.mutable, found.ttl) == (LEAF.cid, (), False, None)
+    assert found.roots[0] == TOP
+    assert found.roots[-1] == LEAF.cid
+    assert len(found.roots) == 4
+    assert found.trail == found.roots[:-1]
+
+
+async def test_a_root_alone_is_not_fetched() -> None:
+    cid = Cid.of(b"not there")
+    found = await resolve(Names(), BLOCKS, ContentPath("ipfs", str(cid)))
+    assert (found.cid, found.roots, found.trail) == (cid, (cid,), ())
+    with pytest.raises(BlockNotFound):
+        await resolve(Names(), BLOCKS, ContentPath("ipfs", str(cid.of(b"gone", 0x70)), ("a",)))
+
+
+@pytest.mark.parametrize("tail", ["nope", "a/b/leaf/x", ".", "..", "a/..", "a/sl%2Fash", "a/b/.."])
+async def test_no_link(tail: str) -> None:
+    path = ContentPath.parse(f"/ipfs/{TOP}/{tail}")
+    with pytest.raises(NoLink, match=f'^no link named "{path.segments[-1]}" under baf'):
+        await resolve(Names(), BLOCKS, path)
+
+
+async def test_what_lies_inside_other_blocks_is_left_over() -> None:
+    found = await resolve(Names(), BLOCKS, ContentPath.parse(f"/ipfs/{TOP}/a/cbor/x/y"))
+    assert (found.cid, found.remainder) == (CBOR.cid, ("x", "y"))
+    assert CBOR.cid not in found.trail
+    found = await resolve(Names(), BLOCKS, ContentPath.parse(f"/ipfs/{TOP}/other/x"))
+    assert (found.cid, found.remainder, found.trail[-1]) == (OTHER.cid, ("x",), OTHER.cid)
+
+
+async def test_shards_on_the_way_are_in_the_trail() -> None:
+    entries = [Link(f"n{n}", LEAF.cid, 4) for n in range(100)]
+    made = build_hamt(entries, small(fanout=8))
+    found = await resolve(Names(), MemoryBlocks(made), ContentPath("ipfs", str(made[-1].cid), ("n7",)))
+    assert found.roots == (made[-1].cid, LEAF.cid)
+    assert len(found.trail) > 1
+    assert set(found.trail) <= {block.cid for block in made}
+
+
+async def test_names_are_followed() -> None:
+    names = Names(
+        a=("/ipns/b/a", 300), b=(f"/ipfs/{TOP}", 60), c=(f"/ipfs/{TOP}/a/", None), loop=("/ipns/loop/x", 1)
+    )
+    found = await resolve(names, BLOCKS, ContentPath.parse("/ipns/a/b/leaf/"))
+    assert (found.cid, found.mutable, found.ttl) == (LEAF.cid, True, 60)
+    assert str(found.path) == f"/ipfs/{TOP}/a/b/leaf/"
+    assert len(found.roots) == 4
+    found = await resolve(names, BLOCKS, ContentPath.parse("/ipns/c"))
+    assert (found.ttl, found.path.trailing_slash) == (None, False)
+    for name in ("loop", "unknown"):
+        with pytest.raises(NameNotFound):
+            await resolve_names(names, ContentPath("ipns", name))
+
+
+async def test_limits() -> None:
+    names = Names(a=(f"/ipfs/{TOP}/a/b", 1))
+    with pytest.raises(InvalidPath, match="more than 2 segments"):
+        await resolve(names, BLOCKS, ContentPath("ipns", "a", ("leaf",)), ResolveLimits(segments=2))
+    with pytest.raises(InvalidPath):
+        await resolve(names, BLOCKS, ContentPath("ipfs", "junk"))
