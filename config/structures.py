@@ -1,0 +1,56 @@
+"""The settings that are more than one value: public gateways and the DNSLink map, in Kubo's schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+_HOST = re.compile(r"(\*\.)*[a-z0-9_-]+(\.[a-z0-9_*-]+)*\.?(:\d{1,5})?", re.ASCII | re.IGNORECASE)
+
+
+class PublicGateway(BaseModel):
+    """What one host name serves; see Gateway.PublicGateways in Kubo's docs/config.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    paths: tuple[str, ...] = Field(("/ipfs", "/ipns"), alias="Paths", strict=False)
+    use_subdomains: bool = Field(False, alias="UseSubdomains")
+    no_dns_link: bool = Field(False, alias="NoDNSLink")
+    inline_dns_link: bool = Field(False, alias="InlineDNSLink")
+    deserialized_responses: bool = Field(True, alias="DeserializedResponses")
+
+
+def _json_object(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed: object = json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"must be a JSON object; {error}") from None
+    if not isinstance(parsed, dict):
+        raise ValueError("must be a JSON object of host names")  # noqa: TRY004 - pydantic wants a ValueError
+    bad = [host for host in parsed if not _HOST.fullmatch(host)]
+    if bad:
+        raise ValueError(f"must have host names as its keys, which {bad[0]!r} is not")
+    return parsed
+
+
+def _pairs(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return dict(_pair(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _pair(text: str) -> tuple[str, str]:
+    host, _, path = text.partition(":")
+    if not _HOST.fullmatch(host) or not path.startswith(("/ipfs/", "/ipns/")):
+        raise ValueError("must be pairs such as example.org:/ipfs/bafy…, with commas between them")
+    return host.lower().removesuffix("."), path
+
+
+PublicGateways = Annotated[Mapping[str, PublicGateway | None], BeforeValidator(_json_object)]
+NamespaceMap = Annotated[Mapping[str, str], BeforeValidator(_pairs)]
