@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,10 +41,30 @@ class Leaf:
     stop: int
 
 
+@dataclass(frozen=True, slots=True)
+class FileSpan:
+    """Bytes that were checked and lie in a file: the kernel can send them without a copy.
+
+    The descriptor, and `read` for whoever wants the bytes, are good until the next piece is asked for.
+    """
+
+    descriptor: int
+    start: int
+    stop: int
+    read: Callable[[int, int], AsyncGenerator[Buffer, None]]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+# What a stream of file data consists of, where the consumer knows what to do with spans.
+Piece = Buffer | FileSpan
+
+
 class BlockReader(Protocol):
     """A place that holds blocks. Whatever it gives was checked against the CID.
 
-    Both methods raise BlockNotFound, BlockCorrupt or StoreUnavailable.
+    Every method raises BlockNotFound, BlockCorrupt or StoreUnavailable.
     """
 
     async def get(self, cid: Cid) -> bytes:
@@ -56,4 +76,8 @@ class BlockReader(Protocol):
 
         Raises MalformedBlock where a leaf does not carry `size` bytes of data.
         """
+        ...
+
+    def spans(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Piece, None]:
+        """As `stream`, with spans of files instead of their bytes where there are any."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
-from ipld.blocks import Block, Buffer, Leaf
+from ipld.blocks import Block, Buffer, Leaf, Piece
 from ipld.cid import Cid
 from ipld.errors import BlockNotFound
 from ipld.unixfs.reader import stream_by_get
@@ -33,4 +33,7 @@ class MemoryBlocks:
             raise BlockNotFound(f"{cid} is not here") from None
 
     def stream(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Buffer, None]:
+        return stream_by_get(self.get, leaves)
+
+    def spans(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Piece, None]:
         return stream_by_get(self.get, leaves)

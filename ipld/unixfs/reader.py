@@ -7,10 +7,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ipld.blocks import BlockReader, Buffer, Leaf
+from ipld.blocks import BlockReader, Buffer, Leaf, Piece
 from ipld.cid import RAW, Cid
 from ipld.errors import MalformedBlock, NotUnixFs, WrongKind
 from ipld.lookahead import Get, in_order
+from ipld.pieces import buffers
 from ipld.unixfs.leaf import leaf_piece
 from ipld.unixfs.node import READABLE, Kind, Mtime, Node, decode_node
 
@@ -42,11 +43,15 @@ class UnixFile:
         """About how many bytes of memory this holds: the root node."""
         return len(self._root.data) + 256 * len(self._root.links)
 
-    async def read(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Buffer, None]:
+    def read(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Buffer, None]:
         """The bytes `start` up to `stop` (default: the end) in pieces of any size.
 
         Raises what the BlockReader raises. Close it (`aclosing`) when stopping early.
         """
+        return buffers(self.pieces(start, stop))
+
+    async def pieces(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Piece, None]:
+        """As `read`, with spans of files where the bytes lie in one."""
         stop = self.size if stop is None else min(stop, self.size)
         exact = False
         while start < stop:
@@ -108,7 +113,7 @@ class _Walk:
         self._budget = FREE_NODES + (stop - start) // BYTES_PER_NODE
         self._leaf_sizes: dict[int, int] = {}
 
-    async def pieces(self, root: Node) -> AsyncGenerator[Buffer, None]:
+    async def pieces(self, root: Node) -> AsyncGenerator[Piece, None]:
         batch: list[Leaf] = []
         limit = FIRST_BATCH
         async with aclosing(self._steps(root)) as steps:
@@ -127,12 +132,12 @@ class _Walk:
             async for piece in streamed:
                 yield piece
 
-    async def _stream(self, batch: list[Leaf]) -> AsyncGenerator[Buffer, None]:
+    async def _stream(self, batch: list[Leaf]) -> AsyncGenerator[Piece, None]:
         """The leaves' data; MalformedBlock where it is not as long as it should be."""
         if not batch:
             return
         missing = sum(leaf.stop - leaf.start for leaf in batch)
-        async with aclosing(self._blocks.stream(batch)) as pieces:
+        async with aclosing(self._blocks.spans(batch)) as pieces:
             async for piece in pieces:
                 missing -= len(piece)
                 if missing < 0:

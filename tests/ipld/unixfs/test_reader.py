@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipld import dag_pb
-from ipld.blocks import Block, Buffer, Leaf
+from ipld.blocks import Block, Leaf, Piece
 from ipld.cid import RAW, Cid
 from ipld.errors import BlockNotFound, MalformedBlock, NotALeaf, NotUnixFs, WrongKind
 from ipld.unixfs import reader
@@ -42,7 +42,7 @@ class CountingBlocks(MemoryBlocks):
         self.got.append(cid)
         return await super().get(cid)
 
-    def stream(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Buffer, None]:
+    def spans(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Piece, None]:
         self.batches.append(len(leaves))
         return stream_by_get(super().get, leaves)
 
@@ -160,7 +160,7 @@ class LyingBlocks(MemoryBlocks):
 
     said = b""
 
-    async def stream(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Buffer, None]:
+    async def spans(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Piece, None]:
         yield self.said
 
 

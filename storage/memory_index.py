@@ -1,0 +1,201 @@
+"""The index in dicts: the twin that unit tests use, held to the same contract as Postgres."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from ipld.cid import Cid
+from storage.index import (
+    BlockRow,
+    Closure,
+    Committed,
+    Location,
+    NewObject,
+    NewUpload,
+    Released,
+    StoredObject,
+    UploadGone,
+    forms,
+)
+
+
+@dataclass(slots=True)
+class _Object:
+    new: NewObject
+    needs: frozenset[int]
+    rows: dict[bytes, BlockRow]
+    damaged: bool = False
+
+
+@dataclass(slots=True)
+class _Unsettled:
+    since: float = field(default_factory=time.monotonic)
+    abandoned: bool = False
+
+
+class MemoryIndex:
+    """Nothing survives the process."""
+
+    def __init__(self) -> None:
+        self._objects: dict[int, _Object] = {}
+        self._holds: dict[tuple[UUID, bytes, str], set[int]] = {}
+        self._unsettled: dict[str, _Unsettled] = {}
+        self._next = 1
+
+    async def locate(self, multihashes: Sequence[bytes]) -> Mapping[bytes, Sequence[Location]]:
+        order = sorted(self._objects.items(), key=lambda item: (item[1].damaged, item[0]))
+        found: dict[bytes, list[Location]] = {}
+        for multihash in dict.fromkeys(multihashes):
+            for object_id, stored in order:
+                row = stored.rows.get(multihash)
+                if row is not None:
+                    found.setdefault(multihash, []).append(_location(object_id, stored.new, row))
+        return {multihash: copies[:8] for multihash, copies in found.items()}
+
+    async def begin(self, key: str) -> None:
+        self._unsettled[key] = _Unsettled()
+
+    async def commit(self, objects: Sequence[NewObject], upload: NewUpload) -> Committed:
+        self._check(objects)
+        surplus: list[str] = []
+        placed: list[int] = []
+        for new in objects:
+            object_id, dropped = self._place(new, new.needs.union(placed))
+            placed.append(object_id)
+            surplus.extend(dropped)
+        held = self._holds.setdefault((upload.owner, upload.root.raw, upload.name), set())
+        held.update(placed, *(self._objects[object_id].needs for object_id in placed))
+        return Committed(placed[-1], surplus)
+
+    async def adopt(self, new: NewObject, upload: NewUpload) -> Committed:
+        if new.key in self._unsettled or await self.known([new.key]):
+            raise UploadGone(f"{new.key} is being written or deleted")
+        self._unsettled[new.key] = _Unsettled()
+        try:
+            return await self.commit([new], upload)
+        except UploadGone:
+            del self._unsettled[new.key]
+            raise
+
+    def _check(self, objects: Sequence[NewObject]) -> None:
+        for new in objects:
+            if self._twin(new) is not None:
+                continue
+            state = self._unsettled.get(new.key)
+            if state is None or state.abandoned or not new.needs <= self._objects.keys():
+                raise UploadGone(new.key)
+
+    def _twin(self, new: NewObject) -> int | None:
+        """The sound object that has everything which the new one has."""
+        found = self._with_root(new.root)
+        if found is None or self._objects[found].damaged:
+            return None
+        old = self._objects[found]
+        covers = new.partial and all(row.multihash in old.rows for row in new.rows)
+        return found if covers or not old.new.partial else None
+
+    def _place(self, new: NewObject, needs: frozenset[int]) -> tuple[int, list[str]]:
+        twin = self._twin(new)
+        if twin is not None:
+            if new.key in self._unsettled:
+                self._unsettled[new.key].abandoned = True
+            return twin, [new.key]
+        old = self._with_root(new.root)
+        del self._unsettled[new.key]
+        object_id, self._next = self._next, self._next + 1
+        closure = needs.union(*(self._objects[need].needs for need in needs))
+        rows: dict[bytes, BlockRow] = {}
+        for row in new.rows:
+            rows.setdefault(row.multihash, row)
+        self._objects[object_id] = _Object(new, closure, rows)
+        if (
+            old is None
+            or old in closure
+            or (new.partial and not self._objects[old].rows.keys() <= rows.keys())
+        ):
+            return object_id, []
+        return object_id, self._replace(old, object_id)
+
+    def _replace(self, old: int, new: int) -> list[str]:
+        instead = {new} | self._objects[new].needs
+        for held in self._holds.values():
+            if old in held:
+                held.remove(old)
+                held.update(instead)
+        for stored in self._objects.values():
+            if old in stored.needs:
+                stored.needs = (stored.needs - {old}) | instead
+        return self._drop_unheld({old})
+
+    def _with_root(self, root: Cid) -> int | None:
+        wanted = forms(root)
+        matching = [item for item in self._objects.items() if item[1].new.root.raw in wanted]
+        if not matching:
+            return None
+        return min(matching, key=lambda item: (item[1].damaged, item[1].new.partial, item[0]))[0]
+
+    async def find(self, root: Cid) -> StoredObject | None:
+        found = self._with_root(root)
+        if found is None:
+            return None
+        stored = self._objects[found]
+        new = stored.new
+        return StoredObject(
+            found, new.key, new.layout, new.root, new.size, new.profile, stored.damaged, new.partial
+        )
+
+    async def release(self, owner: UUID, root: Cid) -> Released:
+        names = [name for name in self._holds if name[0] == owner and name[1] in forms(root)]
+        held: set[int] = set()
+        for name in names:
+            held |= self._holds.pop(name)
+        return Released(bool(names), self._drop_unheld(held))
+
+    def _drop_unheld(self, candidates: set[int]) -> list[str]:
+        gone = candidates.difference(*self._holds.values())
+        keys = [self._objects.pop(object_id).new.key for object_id in sorted(gone)]
+        for key in keys:
+            self._unsettled[key] = _Unsettled(abandoned=True)
+        for stored in self._objects.values():
+            stored.needs -= gone
+        return keys
+
+    async def closure(self, multihashes: Sequence[bytes]) -> Closure:
+        objects: set[int] = set()
+        complete = True
+        for multihash in multihashes:
+            homes = [item for item in self._objects.items() if multihash in item[1].rows]
+            if not homes:
+                complete = False
+                continue
+            home, stored = min(homes, key=lambda item: (item[1].damaged, item[1].new.partial, item[0]))
+            complete = complete and not stored.new.partial
+            objects |= {home} | stored.needs
+        return Closure(frozenset(objects), complete)
+
+    async def mark_damaged(self, object_id: int) -> None:
+        if object_id in self._objects:
+            self._objects[object_id].damaged = True
+
+    async def unsettled(self, older_than: float) -> Sequence[str]:
+        latest = time.monotonic() - older_than
+        return [key for key, state in self._unsettled.items() if state.abandoned or state.since <= latest]
+
+    async def abandon(self, key: str) -> bool:
+        if key in self._unsettled:
+            self._unsettled[key].abandoned = True
+        return key in self._unsettled
+
+    async def settle(self, key: str) -> None:
+        if key in self._unsettled and self._unsettled[key].abandoned:
+            del self._unsettled[key]
+
+    async def known(self, keys: Sequence[str]) -> frozenset[str]:
+        return frozenset(keys) & {stored.new.key for stored in self._objects.values()}
+
+
+def _location(object_id: int, new: NewObject, row: BlockRow) -> Location:
+    return Location(object_id, new.key, new.layout, row.offset, row.length, row.wrapped, row.inline)

@@ -1,0 +1,256 @@
+"""The index in Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeAlias, TypeVar
+from uuid import UUID
+
+import asyncpg
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+from ipld.cid import Cid
+from ipld.errors import StoreFull, StoreUnavailable
+from storage.index import (
+    Closure,
+    Committed,
+    Layout,
+    Location,
+    NewObject,
+    NewUpload,
+    Released,
+    StoredObject,
+    UploadGone,
+    forms,
+)
+from storage.postgres_placing import Connection, drop_unheld, find, hold, place, raise_epoch, upload_row
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+T = TypeVar("T")
+
+# What a lookup returns of one block at most; it stands in the statements too.
+MAX_COPIES = 8
+
+_LOCATE = """
+SELECT wanted.multihash, b.object_id, b."offset", b.length, b.wrapped, b.inline, o.key, o.layout,
+    o.damaged_at IS NOT NULL
+FROM unnest($1::bytea[]) AS wanted(multihash)
+CROSS JOIN LATERAL (
+    SELECT * FROM blocks WHERE blocks.multihash = wanted.multihash ORDER BY object_id LIMIT 8
+) AS b
+JOIN objects AS o ON o.id = b.object_id
+ORDER BY (o.damaged_at IS NOT NULL), b.object_id
+"""
+
+# Slower: it may pass over many damaged copies before it meets a sound one.
+_LOCATE_SOUND = """
+SELECT wanted.multihash, b.*, false
+FROM unnest($1::bytea[]) AS wanted(multihash)
+CROSS JOIN LATERAL (
+    SELECT object_id, "offset", length, wrapped, inline, key, layout
+    FROM blocks JOIN objects ON objects.id = object_id
+    WHERE blocks.multihash = wanted.multihash AND damaged_at IS NULL
+    ORDER BY object_id LIMIT 8
+) AS b
+ORDER BY b.object_id
+"""
+
+# Any whole and sound copy will do; a block that is in millions of objects is not sorted out of all.
+_CLOSURE = """
+WITH homes AS (
+    SELECT wanted.multihash, home.id, home.partial
+    FROM unnest($1::bytea[]) AS wanted(multihash)
+    LEFT JOIN LATERAL (
+        SELECT objects.id, objects.partial FROM (
+            SELECT object_id FROM blocks WHERE blocks.multihash = wanted.multihash
+            ORDER BY object_id LIMIT 64
+        ) AS copies JOIN objects ON objects.id = object_id
+        ORDER BY (damaged_at IS NOT NULL), partial, objects.id LIMIT 1
+    ) AS home ON true
+), held AS (
+    SELECT id FROM homes WHERE id IS NOT NULL
+    UNION SELECT needs_id FROM object_needs JOIN homes ON object_id = homes.id
+)
+SELECT coalesce((SELECT array_agg(id) FROM held), '{}'),
+    NOT EXISTS (SELECT FROM homes WHERE id IS NULL OR partial)
+"""
+
+
+@asynccontextmanager
+async def unavailable_is_said() -> AsyncGenerator[None, None]:
+    """Turn what asyncpg and the network raise into StoreUnavailable."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise StoreUnavailable("the index database did not answer in time") from error
+    except asyncpg.DiskFullError as error:
+        raise StoreFull("the disk of the index database is full") from error
+    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+        raise StoreUnavailable(f"the index database cannot be reached ({type(error).__name__})") from error
+    except (
+        asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError,
+        asyncpg.TransactionRollbackError,
+        asyncpg.ReadOnlySQLTransactionError,
+    ) as error:
+        raise StoreUnavailable(f"the index database refuses work ({type(error).__name__})") from error
+
+
+class PostgresIndex:
+    """`pool` is shared with the rest of the program and closed by whoever opened it."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def _transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """The work in one transaction; again where Postgres ended it to break a deadlock.
+
+        Objects are locked in the order of their ids wherever that is known, but an upload of
+        several objects learns of each only when it comes to it.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(asyncpg.DeadlockDetectedError),
+            stop=stop_after_attempt(4),
+            wait=wait_random(0, 0.1),
+            reraise=True,
+        )
+        async with unavailable_is_said():
+            return await retrying(self._once, work)
+
+    async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        async with self._pool.acquire() as connection, connection.transaction():
+            return await work(connection)
+
+    async def locate(self, multihashes: Sequence[bytes]) -> Mapping[bytes, Sequence[Location]]:
+        wanted = list(dict.fromkeys(multihashes))
+        found: dict[bytes, list[Location]] = {}
+        sound: set[bytes] = set()
+        async with unavailable_is_said():
+            _collect(await self._pool.fetch(_LOCATE, wanted), found, sound)
+            # The lookup stops at so many copies, sound or not.
+            worn = [
+                known for known, copies in found.items() if len(copies) == MAX_COPIES and known not in sound
+            ]
+            if worn:
+                better: dict[bytes, list[Location]] = {}
+                _collect(await self._pool.fetch(_LOCATE_SOUND, worn), better, sound)
+                for multihash, copies in better.items():
+                    found[multihash] = [*copies, *found[multihash]][:MAX_COPIES]
+        return found
+
+    async def begin(self, key: str) -> None:
+        async with unavailable_is_said():
+            await self._pool.execute("INSERT INTO unsettled_objects (key) VALUES ($1)", key)
+
+    async def commit(self, objects: Sequence[NewObject], upload: NewUpload) -> Committed:
+        return await self._commit(objects, upload)
+
+    async def adopt(self, new: NewObject, upload: NewUpload) -> Committed:
+        async def begin(connection: Connection) -> None:
+            await connection.execute("INSERT INTO unsettled_objects (key) VALUES ($1)", new.key)
+            if await connection.fetchval("SELECT EXISTS (SELECT FROM objects WHERE key = $1)", new.key):
+                raise UploadGone(f"{new.key} is in the index already")
+
+        try:
+            return await self._commit([new], upload, begin)
+        except asyncpg.UniqueViolationError as error:
+            raise UploadGone(f"{new.key} is being written or deleted") from error
+
+    async def _commit(
+        self,
+        objects: Sequence[NewObject],
+        upload: NewUpload,
+        begin: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> Committed:
+        async def work(connection: Connection) -> Committed:
+            if begin is not None:
+                await begin(connection)
+            # Before any object, because a release of the same upload begins with the same lock.
+            upload_id = await upload_row(connection, upload)
+            placed: list[int] = []
+            surplus: list[str] = []
+            for new in objects:
+                object_id, dropped = await place(connection, new, new.needs.union(placed))
+                placed.append(object_id)
+                surplus.extend(dropped)
+            await hold(connection, upload_id, placed)
+            if not {new.key for new in objects}.issuperset(surplus):
+                await raise_epoch(connection)
+            return Committed(placed[-1], surplus)
+
+        try:
+            return await self._transaction(work)
+        except asyncpg.ForeignKeyViolationError as error:
+            raise UploadGone("content that the upload builds on was deleted meanwhile") from error
+
+    async def find(self, root: Cid) -> StoredObject | None:
+        async with unavailable_is_said(), self._pool.acquire() as connection:
+            return await find(connection, root)
+
+    async def release(self, owner: UUID, root: Cid) -> Released:
+        async def work(connection: Connection) -> Released:
+            # Locked before the holds are read: a commit to the same upload may be adding to them.
+            uploads = await connection.fetch(
+                "SELECT id FROM uploads WHERE owner = $1 AND root = ANY($2::bytea[]) ORDER BY id FOR UPDATE",
+                owner,
+                forms(root),
+            )
+            if not uploads:
+                return Released(found=False)
+            ids = [row[0] for row in uploads]
+            held = await connection.fetch(
+                "SELECT DISTINCT object_id FROM holds WHERE upload_id = ANY($1::uuid[])", ids
+            )
+            await connection.execute("DELETE FROM uploads WHERE id = ANY($1::uuid[])", ids)
+            keys = await drop_unheld(connection, [row[0] for row in held])
+            if keys:
+                await raise_epoch(connection)
+            return Released(found=True, keys=keys)
+
+        return await self._transaction(work)
+
+    async def closure(self, multihashes: Sequence[bytes]) -> Closure:
+        async with unavailable_is_said():
+            row = await self._pool.fetchrow(_CLOSURE, list(dict.fromkeys(multihashes)))
+        assert row is not None
+        return Closure(frozenset(row[0]), row[1])
+
+    async def mark_damaged(self, object_id: int) -> None:
+        async with unavailable_is_said():
+            await self._pool.execute(
+                "UPDATE objects SET damaged_at = now() WHERE id = $1 AND damaged_at IS NULL", object_id
+            )
+
+    async def unsettled(self, older_than: float) -> Sequence[str]:
+        async with unavailable_is_said():
+            rows = await self._pool.fetch(
+                """SELECT key FROM unsettled_objects
+                WHERE abandoned OR since <= now() - make_interval(secs => $1) ORDER BY since""",
+                older_than,
+            )
+        return [row[0] for row in rows]
+
+    async def abandon(self, key: str) -> bool:
+        async with unavailable_is_said():
+            row = await self._pool.fetchval(
+                "UPDATE unsettled_objects SET abandoned = true WHERE key = $1 RETURNING 1", key
+            )
+        return row is not None
+
+    async def settle(self, key: str) -> None:
+        async with unavailable_is_said():
+            await self._pool.execute("DELETE FROM unsettled_objects WHERE key = $1 AND abandoned", key)
+
+    async def known(self, keys: Sequence[str]) -> frozenset[str]:
+        async with unavailable_is_said():
+            rows = await self._pool.fetch("SELECT key FROM objects WHERE key = ANY($1::text[])", list(keys))
+        return frozenset(row[0] for row in rows)
+
+
+def _collect(rows: Sequence[asyncpg.Record], found: dict[bytes, list[Location]], sound: set[bytes]) -> None:
+    for multihash, object_id, offset, length, wrapped, inline, key, layout, damaged in rows:
+        location = Location(object_id, key, Layout(layout), offset, length, wrapped, inline)
+        found.setdefault(multihash, []).append(location)
+        if not damaged:
+            sound.add(multihash)

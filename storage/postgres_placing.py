@@ -1,0 +1,213 @@
+"""Putting objects into the index and taking them out: the steps of one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from ipld.cid import Cid
+from storage.index import BlockRow, Layout, NewObject, NewUpload, StoredObject, UploadGone, forms
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+# Other processes listen here; the payload is the new epoch.
+EPOCH_CHANNEL = "cidgate_epoch"
+
+# A file of a terabyte has millions of rows: they may take longer than a statement otherwise may, and
+# so may waiting for them.
+BULK_SECONDS = 1800
+
+_FIND = """
+SELECT id, key, layout, root, size, profile, damaged_at IS NOT NULL AS damaged, partial
+FROM objects WHERE root = ANY($1::bytea[]) ORDER BY (damaged_at IS NOT NULL), partial, id LIMIT 1
+"""
+
+# KEY SHARE keeps objects from being released until the hold on them is committed. In the order of
+# their ids, as releases lock them, so that neither waits for the other for ever.
+_KEEP = """
+SELECT id FROM objects
+WHERE id IN (SELECT $1::bigint UNION SELECT needs_id FROM object_needs WHERE object_id = $1)
+ORDER BY id FOR KEY SHARE
+"""
+
+_HOLD = """
+INSERT INTO holds (upload_id, object_id)
+SELECT $1::uuid, held.id FROM (
+    SELECT unnest($2::bigint[]) UNION SELECT needs_id FROM object_needs WHERE object_id = ANY($2::bigint[])
+) AS held(id) ORDER BY held.id
+ON CONFLICT DO NOTHING
+"""
+
+_NEED = """
+INSERT INTO object_needs (object_id, needs_id)
+SELECT $1::bigint, needed.id FROM (
+    SELECT unnest($2::bigint[]) UNION SELECT needs_id FROM object_needs WHERE object_id = ANY($2::bigint[])
+) AS needed(id) ORDER BY needed.id
+RETURNING needs_id
+"""
+
+# Whatever rests on object $1 rests on object $2, and on what that one needs, as well.
+_HOLD_INSTEAD = """
+INSERT INTO holds (upload_id, object_id)
+SELECT upload_id, instead.id FROM holds, (
+    SELECT $2::bigint UNION SELECT needs_id FROM object_needs WHERE object_id = $2
+) AS instead(id) WHERE holds.object_id = $1
+ON CONFLICT DO NOTHING
+"""
+_NEED_INSTEAD = """
+INSERT INTO object_needs (object_id, needs_id)
+SELECT object_id, instead.id FROM object_needs, (
+    SELECT $2::bigint UNION SELECT needs_id FROM object_needs WHERE object_id = $2
+) AS instead(id) WHERE object_needs.needs_id = $1
+ON CONFLICT DO NOTHING
+"""
+
+_DROP_UNHELD = """
+DELETE FROM objects AS o WHERE o.id = ANY($1::bigint[])
+AND NOT EXISTS (SELECT FROM holds WHERE holds.object_id = o.id)
+RETURNING o.id, o.key
+"""
+
+
+async def find(connection: Connection, root: Cid) -> StoredObject | None:
+    """The best object with that root."""
+    row = await connection.fetchrow(_FIND, forms(root))
+    if row is None:
+        return None
+    object_id, key, layout, raw, size, profile, damaged, partial = row
+    return StoredObject(object_id, key, Layout(layout), Cid.decode(raw), size, profile, damaged, partial)
+
+
+async def _find_and_keep(connection: Connection, root: Cid) -> StoredObject | None:
+    """The best object with that root, which stays until the transaction ends."""
+    while (found := await find(connection, root)) is not None:
+        kept = await connection.fetch(_KEEP, found.object_id)
+        if any(row[0] == found.object_id for row in kept):
+            return found
+    return None
+
+
+async def upload_row(connection: Connection, upload: NewUpload) -> UUID:
+    """The id of the upload, which is locked until the transaction ends."""
+    upload_id: UUID = await connection.fetchval(
+        """INSERT INTO uploads (id, owner, root, name, size) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (owner, root, name) DO UPDATE SET created_at = now() RETURNING id""",
+        uuid4(),
+        upload.owner,
+        upload.root.raw,
+        upload.name,
+        upload.size,
+    )
+    return upload_id
+
+
+async def hold(connection: Connection, upload_id: UUID, objects: Sequence[int]) -> None:
+    """The upload keeps these objects and all that they need."""
+    await connection.execute(_HOLD, upload_id, objects)
+
+
+async def place(connection: Connection, new: NewObject, needs: frozenset[int]) -> tuple[int, list[str]]:
+    """The id of the object with that root, and the keys that it makes superfluous."""
+    # Two uploads of one root at once: the second waits here and finds the first one's object.
+    lock = int.from_bytes(new.root.digest[:8], "big", signed=True)
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", lock, timeout=BULK_SECONDS)
+    old = await _find_and_keep(connection, new.root)
+    if old is not None and await _is_twin(connection, old, new):
+        await connection.execute("UPDATE unsettled_objects SET abandoned = true WHERE key = $1", new.key)
+        return old.object_id, [new.key]
+    settled = await connection.fetchval(
+        "DELETE FROM unsettled_objects WHERE key = $1 AND NOT abandoned RETURNING 1", new.key
+    )
+    if settled is None:
+        raise UploadGone("the upload took so long that its object was swept away")
+    object_id = await _insert_object(connection, new)
+    await _copy_rows(connection, object_id, new.rows)
+    needed = await connection.fetch(_NEED, object_id, list(needs))
+    if old is None or any(row[0] == old.object_id for row in needed):
+        return object_id, []
+    return object_id, await _replace(connection, old.object_id, object_id, new)
+
+
+async def _is_twin(connection: Connection, old: StoredObject, new: NewObject) -> bool:
+    """Whether the old object is sound and has everything that the new one has."""
+    if old.damaged or not old.partial:
+        return not old.damaged
+    missing = await connection.fetchval(
+        """SELECT count(*) FROM unnest($2::bytea[]) AS new(multihash) WHERE NOT EXISTS
+        (SELECT FROM blocks WHERE blocks.multihash = new.multihash AND object_id = $1)""",
+        old.object_id,
+        [row.multihash for row in new.rows],
+    )
+    return new.partial and missing == 0
+
+
+async def _insert_object(connection: Connection, new: NewObject) -> int:
+    object_id: int = await connection.fetchval(
+        """INSERT INTO objects (key, layout, root, size, profile, partial)
+        VALUES ($1, $2, $3, $4, $5, $6) RETURNING id""",
+        new.key,
+        int(new.layout),
+        new.root.raw,
+        new.size,
+        new.profile,
+        new.partial,
+    )
+    return object_id
+
+
+async def _copy_rows(connection: Connection, object_id: int, rows: Iterable[BlockRow]) -> None:
+    seen: set[bytes] = set()
+
+    def records() -> Iterable[tuple[bytes, int, int, int, bool, bytes | None]]:
+        for row in rows:
+            if row.multihash not in seen:
+                seen.add(row.multihash)
+                yield (row.multihash, object_id, row.offset, row.length, row.wrapped, row.inline)
+
+    await connection.copy_records_to_table(
+        "blocks",
+        records=records(),
+        columns=["multihash", "object_id", "offset", "length", "wrapped", "inline"],
+        timeout=BULK_SECONDS,
+    )
+
+
+async def _replace(connection: Connection, old: int, new: int, added: NewObject) -> list[str]:
+    """Whoever held a damaged or partial object holds the better one with the same root instead."""
+    if added.partial and await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM blocks WHERE object_id = $1 AND multihash <> ALL($2::bytea[]))",
+        old,
+        [row.multihash for row in added.rows],
+    ):
+        return []
+    await connection.execute(_HOLD_INSTEAD, old, new)
+    await connection.execute("DELETE FROM holds WHERE object_id = $1", old)
+    await connection.execute(_NEED_INSTEAD, old, new)
+    return await drop_unheld(connection, [old])
+
+
+async def drop_unheld(connection: Connection, candidates: Sequence[int]) -> list[str]:
+    """Take the objects that nobody holds out of the index; their keys."""
+    # The row locks make a commit that is about to hold one of them wait, and then not find it.
+    await connection.execute(
+        "SELECT FROM objects WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE", candidates
+    )
+    gone = await connection.fetch(_DROP_UNHELD, candidates)
+    if gone:
+        ids, keys = [row["id"] for row in gone], [row["key"] for row in gone]
+        await connection.execute(
+            "DELETE FROM blocks WHERE object_id = ANY($1::bigint[])", ids, timeout=BULK_SECONDS
+        )
+        await connection.execute(
+            "INSERT INTO unsettled_objects (key, abandoned) SELECT unnest($1::text[]), true", keys
+        )
+    return [row["key"] for row in gone]
+
+
+async def raise_epoch(connection: Connection) -> None:
+    """Tell every gateway that something went; the last step, because others wait for this row."""
+    epoch = await connection.fetchval("UPDATE cache_epoch SET epoch = epoch + 1 RETURNING epoch")
+    await connection.execute("SELECT pg_notify($1, $2)", EPOCH_CHANNEL, str(epoch))
