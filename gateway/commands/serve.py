@@ -1,0 +1,96 @@
+"""`cidgate serve`: the gateway, and what it prints when it starts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import click
+
+from auth.keys import KeyRequest, Scope
+from config.settings import Settings
+from gateway import listen
+from gateway.commands.errors import said_plainly
+from gateway.context import Gateway
+from gateway.health import program_version
+from gateway.logs import set_up_logging
+from gateway.sample import SAMPLE, SAMPLE_NAME
+from gateway.server import run
+from gateway.workers import Workers
+from storage.content import Owned
+from storage.index import OPERATOR
+
+
+@click.command()
+@click.option("--workers", type=click.IntRange(1, 1024), help="Processes that share the port (WORKERS).")
+@click.pass_obj
+def serve(settings: Settings, workers: int | None) -> None:
+    """Run the gateway until it is told to stop (Ctrl-C)."""
+    count = workers or settings.workers
+    with said_plainly(), listen.bind(settings.gateway_host, settings.gateway_port) as bound:
+        if count > 1:
+            port = bound.getsockname()[1]
+            sys.exit(Workers(count, port, os.environ).run())
+        set_up_logging(settings)
+        run(settings, bound, lambda gateway: announce(settings, gateway, bound))
+
+
+@click.command(hidden=True)
+@click.option("--parent", type=int, required=True)
+@click.option("--announce", "first", is_flag=True)
+@click.pass_obj
+def worker(settings: Settings, parent: int, first: bool) -> None:
+    """One of several processes on one port; started by `serve`."""
+    set_up_logging(settings)
+
+    async def started(gateway: Gateway) -> None:
+        if first:
+            await announce(settings, gateway, bound)
+
+    with said_plainly(), listen.share(settings.gateway_host, settings.gateway_port) as bound:
+        run(settings, bound, started, parent=parent)
+
+
+async def announce(settings: Settings, gateway: Gateway, bound: socket.socket) -> None:
+    """Print where the gateway is, and a first call that works when pasted. Secrets once, on first start."""
+    url = (settings.public_url or listen.url_of(bound)).rstrip("/")
+    secret = await first_key(settings, gateway)
+    sample = await gateway.content.add_file(_sample(), Owned(OPERATOR, SAMPLE_NAME, gateway.profile))
+    lines = [f"cidgate {program_version()}   data {settings.data_dir.resolve()}   {_stores(settings)}"]
+    if secret is not None:
+        lines += [
+            f" Key      {secret}",
+            "          shown once: keep it. `cidgate keys create` makes more.",
+        ]
+    lines += [
+        f" Read     curl {url}/ipfs/{sample.cid}",
+        f' Upload   curl -T photo.jpg -H "Authorization: Bearer {secret or "$KEY"}" {url}/ipfs/',
+        f" Health   {url}/readyz   Metrics {url}/metrics",
+        f" Gateway  {url}   (Ctrl-C stops)",
+    ]
+    click.echo("\n".join(lines), err=True)
+
+
+def _stores(settings: Settings) -> str:
+    database = "your Postgres" if settings.database_url else "embedded Postgres"
+    cache = "memory, Redis" if settings.redis_url else "memory"
+    return f"database {database}   cache {cache}"
+
+
+async def first_key(settings: Settings, gateway: Gateway) -> str | None:
+    """Make the first API key where there is none; its secret if it was made up here."""
+    if await gateway.keys.list():
+        return None
+    chosen = settings.bootstrap_api_key
+    request = KeyRequest("first", frozenset(Scope))
+    if chosen is not None:
+        request = replace(request, secret=chosen.get_secret_value())
+    new = await gateway.keys.create(request)
+    return None if chosen is not None else new.secret
+
+
+async def _sample() -> AsyncIterator[bytes]:
+    yield SAMPLE

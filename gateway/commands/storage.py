@@ -1,0 +1,124 @@
+"""`cidgate import`, `reindex` and `sweep`: content and its index, without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from config.settings import Settings
+from gateway.commands.errors import said_plainly
+from gateway.context import Gateway
+from gateway.wiring import open_gateway, open_reindex
+from ipld.unixfs.profiles import PROFILES
+from storage.content import Added, Owned
+from storage.index import OPERATOR
+from storage.tree import TreeEntry
+
+T = TypeVar("T")
+
+_READ_BYTES = 1024 * 1024
+
+
+@click.command("import")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--profile", type=click.Choice(list(PROFILES)), help="How files are cut (UNIXFS_PROFILE).")
+@click.pass_obj
+def import_(settings: Settings, paths: tuple[Path, ...], profile: str | None) -> None:
+    """Add each FILE or DIRECTORY and print its CID, the path beside it."""
+    total = sum(_size(path) for path in paths)
+
+    async def work(gateway: Gateway) -> None:
+        with click.progressbar(length=total, label="Importing", file=sys.stderr) as bar:
+            for path in paths:
+                added = await _import(gateway, path, profile, bar.update)
+                click.echo(f"{added.cid} {path}")
+
+    _run(settings, work)
+
+
+@click.command()
+@click.pass_obj
+def reindex(settings: Settings) -> None:
+    """Rebuild the index from the stored objects alone, after a database was lost."""
+
+    async def work() -> int:
+        async with open_reindex(settings) as rebuild:
+            with click.progressbar(length=0, label="Reading objects", file=sys.stderr) as bar:
+
+                def progress(done: int, total: int) -> None:
+                    bar.length = total
+                    bar.update(done - bar.pos)
+
+                return await rebuild(progress)
+
+    with said_plainly():
+        found = asyncio.run(work())
+    click.echo(f"{found} objects were added to the index.", err=True)
+
+
+@click.command()
+@click.option("--grace", default=0.0, help="Leave alone what is younger than this many seconds.")
+@click.pass_obj
+def sweep(settings: Settings, grace: float) -> None:
+    """Remove what uploads that never finished have left. Uploads under way at this moment fail."""
+
+    async def work(gateway: Gateway) -> None:
+        click.echo(f"{await gateway.content.sweep(grace)} objects were removed.", err=True)
+
+    _run(settings, work)
+
+
+def _run(settings: Settings, work: Callable[[Gateway], Awaitable[T]]) -> T:
+    async def opened() -> T:
+        async with open_gateway(settings) as gateway:
+            return await work(gateway)
+
+    with said_plainly():
+        return asyncio.run(opened())
+
+
+async def _import(
+    gateway: Gateway, path: Path, profile: str | None, progress: Callable[[int], None]
+) -> Added:
+    name = path.absolute().name
+    owned = Owned(OPERATOR, name, PROFILES[profile] if profile else gateway.profile)
+    if await asyncio.to_thread(path.is_dir):
+        return await gateway.content.add_tree(_entries(path, progress), owned)
+    return await gateway.content.add_file(_read(path, progress), owned)
+
+
+async def _entries(top: Path, progress: Callable[[int], None]) -> AsyncIterator[TreeEntry]:
+    for directory, folders, files in os.walk(top):
+        here = Path(directory)
+        links = [name for name in folders if (here / name).is_symlink()]
+        folders[:] = sorted(set(folders) - set(links))
+        if not folders and not files and not links and here != top:
+            yield TreeEntry(here.relative_to(top).as_posix())
+        for name in sorted([*files, *links]):
+            path = here / name
+            inside = path.relative_to(top).as_posix()
+            if path.is_symlink():
+                yield TreeEntry(inside, target=str(path.readlink()))
+            elif path.is_file():
+                yield TreeEntry(inside, source=_read(path, progress))
+
+
+async def _read(path: Path, progress: Callable[[int], None]) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while piece := await asyncio.to_thread(file.read, _READ_BYTES):
+            yield piece
+            progress(len(piece))
+
+
+def _size(path: Path) -> int:
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(
+        (Path(directory) / name).lstat().st_size for directory, _, files in os.walk(path) for name in files
+    )

@@ -1,0 +1,36 @@
+"""The headers that every response format carries about where its content was found."""
+
+from __future__ import annotations
+
+import time
+
+from gateway.headers import IMMUTABLE, LISTING, content_disposition, mutable
+from gateway.request import ContentRequest
+from ipld.paths import Found
+
+
+def content_headers(wanted: ContentRequest, found: Found, *, listing: bool = False) -> dict[str, str]:
+    """`X-Ipfs-Path`, `X-Ipfs-Roots` and `Cache-Control` (path-gateway spec, "Response Headers")."""
+    headers = {
+        "X-Ipfs-Path": wanted.path.encoded(),
+        "X-Ipfs-Roots": ",".join(map(str, found.roots)),
+    }
+    policy = mutable(found.ttl, listing=listing) if found.mutable else LISTING if listing else IMMUTABLE
+    if policy is not None:
+        headers["Cache-Control"] = policy
+    return headers
+
+
+def last_modified(found: Found, mtime: float | None) -> float | None:
+    """The content's own time; else, where nothing says how long a name holds, now, as Kubo says."""
+    if mtime is None and found.mutable and not found.ttl:
+        return time.time()
+    return mtime
+
+
+def disposition(wanted: ContentRequest, fallback: str) -> dict[str, str]:
+    """Only where the client asks for a name or a download (path-gateway spec, `filename`, `download`)."""
+    if wanted.filename is None and not wanted.download:
+        return {}
+    value = content_disposition(wanted.filename or fallback, attachment=wanted.download)
+    return {"Content-Disposition": value}

@@ -1,0 +1,90 @@
+"""One process that serves: from the open socket to the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import uvloop
+from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+
+from config.settings import Settings
+from gateway.access_log import AccessLog
+from gateway.app import create_app
+from gateway.context import Gateway
+from gateway.fast_lane import fast_lane
+from gateway.wiring import open_gateway
+
+logger = logging.getLogger(__name__)
+
+# Longer than what browsers and proxies keep idle connections for, so that they close first.
+KEEPALIVE_SECONDS = 75.0
+# Bytes of a request taken from the socket before a handler has read them.
+READ_BUFFER_BYTES = 256 * 1024
+BACKLOG = 1024
+
+Started = Callable[[Gateway], Awaitable[None]]
+
+
+def run(settings: Settings, bound: socket.socket, started: Started, *, parent: int | None = None) -> None:
+    """Serve on the socket until SIGTERM or SIGINT, or until the pipe from the parent closes."""
+    _require_c_parser()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, bound, started, parent))
+
+
+async def _serve(settings: Settings, bound: socket.socket, started: Started, parent: int | None) -> None:
+    stop = _stop_signal(parent)
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(open_gateway(settings))
+        log = None
+        if settings.access_log:
+            log = await stack.enter_async_context(AccessLog(sys.stdout, settings.log_format.value))
+        runner = web.AppRunner(
+            create_app(gateway, log),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER_BYTES,
+            max_line_size=settings.max_path_bytes + 1024,
+            max_field_size=16 * 1024,
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        assert runner.server is not None
+        runner.server.request_handler = fast_lane(gateway, log, runner.server.request_handler)
+        await web.SockSite(runner, bound, backlog=BACKLOG).start()
+        await started(gateway)
+        await stop.wait()
+        if not await gateway.traffic.drain(settings.shutdown_grace):
+            logger.warning("requests still under way after SHUTDOWN_GRACE were cut off")
+
+
+def _stop_signal(parent: int | None) -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if parent is not None:
+        # The parent holds the other end: readable means that it is gone, in whatever way.
+        def parent_is_gone() -> None:
+            loop.remove_reader(parent)
+            stop.set()
+
+        loop.add_reader(parent, parent_is_gone)
+    return stop
+
+
+def _require_c_parser() -> None:
+    # aiohttp falls back without a word to its pure-Python parser, the one with the request
+    # smuggling advisories (CVE-2023-47627, CVE-2024-23829, CVE-2025-53643).
+    if HttpRequestParser is HttpRequestParserPy:
+        raise RuntimeError("aiohttp's C parser is not there; install aiohttp from a wheel")
