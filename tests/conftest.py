@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -38,3 +39,13 @@ async def database(postgres: str, migrated_template: str) -> AsyncIterator[str]:
     """The DSN of a fresh database with the newest schema."""
     async with databases.fresh_database(postgres, migrated_template) as dsn:
         yield dsn
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where CIDGATE_FAIL_ON_SKIP is set (CI), a skipped test is a failed one."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CIDGATE_FAIL_ON_SKIP"):
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, and nothing may be: {report.longrepr}"
+    return report
