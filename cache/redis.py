@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from aiobreaker import CircuitBreaker, CircuitBreakerError
+from aiobreaker.state import CircuitBreakerState
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -77,11 +78,19 @@ class RedisBlocks:
         return b"cidgate:%d:%b" % (self.epoch, cid.multihash)
 
     async def _ask(self, question: Coroutine[object, object, T], *, guarded: bool = True) -> T | None:
+        if guarded and self._breaker.current_state is CircuitBreakerState.HALF_OPEN:
+            # One request finds out whether Redis is back; the others do not wait for that.
+            question.close()
+            return None
         try:
             if guarded:
                 answer: T = await self._breaker.call_async(lambda: question)
                 return answer
             return await question
+        except asyncio.CancelledError:
+            if self._breaker.current_state is CircuitBreakerState.HALF_OPEN:
+                self._breaker.open()  # It did not find out: another one will.
+            raise
         except CircuitBreakerError as error:
             question.close()
             if error.__cause__ is not None:

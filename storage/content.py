@@ -18,8 +18,9 @@ from ipld.hashes import verify
 from ipld.unixfs.edit import put_link, remove_link
 from ipld.unixfs.node import Link
 from ipld.unixfs.profiles import PROFILES, UNIXFS_V1_2025, Profile
+from storage.closures import closure_of, links_of
 from storage.drafts import BlockHead, CarDraft, Draft, FileDraft, car_object, file_object
-from storage.index import Closure, Committed, Index, Layout, NewObject, NewUpload
+from storage.index import Closure, Committed, Index, Layout, NewObject, NewUpload, UploadGone
 from storage.objects import ObjectStore
 from storage.tree import Tree, TreeEntry
 from storage.twins import check_twin
@@ -131,8 +132,7 @@ class Content:
         if cid.codec != DAG_PB:
             # Nobody here reads the links of other codecs.
             return Closure(complete=cid.codec == RAW)
-        links = [link.cid for link in dag_pb.decode(data).links]
-        return await self._index.closure([linked.multihash for linked in links if not linked.is_identity])
+        return await closure_of(self._index, links_of([Block(cid, data)]))
 
     async def add_tree(
         self, entries: AsyncIterator[TreeEntry], owned: Owned, *, lone_file: bool = False
@@ -166,34 +166,41 @@ class Content:
         self, root: Cid, segments: Sequence[str], source: AsyncIterable[Buffer], owned: Owned
     ) -> Added:
         """`root` with the body as a file at that path."""
-        await self._kept(root)  # Refuses before the body is taken.
+        await self._is_kept_whole(root)  # Refuses before the body is taken.
         async with self._draft(f"files/{owned.profile.name}") as draft:
             file, tsize = await file_object(draft, source, owned.profile)
             link = Link("", file.root, tsize)
-            kept = await self._kept(root)
+            is_complete = await self._is_kept_whole(root)
             blocks = await put_link(self._blocks, root, segments, link, owned.profile)
-            return await self._commit_edit([file], blocks, kept, owned)
+            return await self._commit_edit([file], blocks, is_complete, owned)
 
     async def remove(self, root: Cid, segments: Sequence[str], owned: Owned) -> Added:
         """`root` without the entry at that path; NoLink where there is none."""
-        kept = await self._kept(root)
+        is_complete = await self._is_kept_whole(root)
         blocks = await remove_link(self._blocks, root, segments, owned.profile)
-        return await self._commit_edit([], blocks, kept, owned)
+        return await self._commit_edit([], blocks, is_complete, owned)
 
-    async def _kept(self, root: Cid) -> Closure:
-        # What the new root shares with the old one is kept by holding the objects of the old one.
+    async def _is_kept_whole(self, root: Cid) -> bool:
+        """Whether all that is under the root is here; BlockNotFound where the root itself is not."""
         if root.is_identity:
-            return Closure()
+            return True
         await self._blocks.get(root)
         kept = await self._index.closure([root.multihash])
         if not kept.objects:
             # A cache may still have had it: the new root would rest on what nobody keeps.
             raise BlockNotFound(f"{root} is not kept here")
-        return kept
+        return kept.complete
 
     async def _commit_edit(
-        self, before: list[NewObject], blocks: Sequence[Block], kept: Closure, owned: Owned
+        self, before: list[NewObject], blocks: Sequence[Block], is_complete: bool, owned: Owned
     ) -> Added:
+        # What the new root shares with the old one is kept, and no more: what was replaced can go.
+        made = {block.cid.multihash for block in blocks} | {
+            row.multihash for new in before for row in new.rows
+        }
+        kept = await closure_of(self._index, links_of(blocks) - made)
+        if is_complete and not kept.complete:
+            raise UploadGone("content that the upload builds on was deleted meanwhile")
         root = blocks[-1].cid
         head = car.header([root])
         async with self._draft("cars", len(head)) as draft:

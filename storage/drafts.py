@@ -29,20 +29,28 @@ class Draft:
     writer: ObjectWriter
 
 
-async def batches(source: AsyncIterable[Buffer], size: int = BATCH_BYTES) -> AsyncGenerator[bytearray, None]:
-    """The stream in pieces of exactly `size` bytes; the last may be shorter."""
-    batch = bytearray()
+async def batches(source: AsyncIterable[Buffer], size: int = BATCH_BYTES) -> AsyncGenerator[memoryview, None]:
+    """The stream in pieces of exactly `size` bytes; the last may be shorter.
+
+    A batch is good until the next but one is asked for: two buffers take turns, because memory that
+    was never touched costs more than the copy into it.
+    """
+    batch, other = bytearray(), bytearray()
+    filled = 0
     async for piece in source:
-        view = memoryview(piece)
-        while len(view) >= size - len(batch):
-            room = size - len(batch)
-            batch += view[:room]
-            view = view[room:]
-            yield batch
-            batch = bytearray()
-        batch += view
-    if batch:
-        yield batch
+        rest = memoryview(piece)
+        while rest:
+            part = rest[: size - filled]
+            # On its first turn a buffer grows, so that a small upload takes little memory.
+            batch[filled : filled + len(part)] = part
+            filled += len(part)
+            rest = rest[len(part) :]
+            if filled == size:
+                yield memoryview(batch)
+                batch, other = other, batch
+                filled = 0
+    if filled:
+        yield memoryview(batch)[:filled]
 
 
 class FileRows:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ipld.blocks import Buffer
 from ipld.errors import StoreFull, StoreUnavailable
+from storage.writeback import begin_writeback
 
 INCOMING = ".incoming"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -98,12 +99,14 @@ class LocalWriter:
 
     def _write_all(self, data: Buffer, offset: int) -> None:
         view = memoryview(data)
+        position = offset
         with self._lock:
             self._refuse_closed()
             while view:
-                written = os.pwrite(self._descriptor, view, offset)
-                offset += written
+                written = os.pwrite(self._descriptor, view, position)
+                position += written
                 view = view[written:]
+            begin_writeback(self._descriptor, offset, position - offset)
 
     def _make_durable(self, head: bytes) -> None:
         # A failed fsync may have thrown dirty pages away and cleared the error, so it is never

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 
 from ipld.blocks import Buffer, FileSpan, Leaf, Piece
 from ipld.cid import Cid
@@ -257,7 +258,17 @@ async def _span(source: ObjectReader, start: int, stop: int) -> AsyncGenerator[P
             async for piece in pieces:
                 yield piece
     elif start < stop:
-        yield FileSpan(source.descriptor, start, stop, source.read)
+        yield FileSpan(source.descriptor, start, stop, partial(_read_checked, source))
+
+
+async def _read_checked(source: ObjectReader, start: int, stop: int) -> AsyncGenerator[Buffer, None]:
+    """The bytes of a span that was given out: it is too late to look for another copy."""
+    try:
+        async with aclosing(source.read(start, stop)) as pieces:
+            async for piece in pieces:
+                yield piece
+    except ObjectNotFound as error:
+        raise BlockCorrupt("an object changed while it was read") from error
 
 
 async def _read_all(source: ObjectReader, start: int, stop: int) -> bytes:

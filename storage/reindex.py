@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
-from itertools import islice
-from typing import TypeVar
 
 from ipld import dag_pb
 from ipld.blocks import Buffer
@@ -19,17 +17,14 @@ from ipld.errors import BlockCorrupt, InvalidCar, InvalidCid, MalformedBlock
 from ipld.hashes import verify
 from ipld.unixfs.node import leaf_data, leaf_wrapping
 from ipld.unixfs.profiles import PROFILES, Profile
+from storage.closures import closure_of, parts
 from storage.drafts import FileRows, batches
-from storage.index import OPERATOR, BlockRow, Closure, Index, Layout, NewObject, NewUpload, UploadGone
+from storage.index import OPERATOR, BlockRow, Index, Layout, NewObject, NewUpload, UploadGone
 from storage.objects import ObjectNotFound, ObjectStore
 from storage.twins import check_twin
 
 logger = logging.getLogger(__name__)
 
-# Objects and blocks are looked up in the index this many at a time.
-PER_QUERY = 500
-
-Item = TypeVar("Item")
 Progress = Callable[[int, int], None]
 
 
@@ -101,7 +96,7 @@ class Reindex:
     async def _unknown(self) -> list[str]:
         keys = [info.key async for info in self._objects.list()]
         known: set[str] = set()
-        for part in _parts(keys):
+        for part in parts(keys):
             known |= await self._index.known(part)
         # After the others: what is deleted meanwhile goes from the index to the unsettled.
         known.update(await self._index.unsettled(0))
@@ -119,17 +114,12 @@ class Reindex:
 
     async def _missing(self, outside: frozenset[bytes]) -> frozenset[bytes]:
         missing = set(outside)
-        for part in _parts(outside):
+        for part in parts(outside):
             missing.difference_update(await self._index.locate(part))
         return frozenset(missing)
 
-    async def _closure(self, outside: frozenset[bytes]) -> Closure:
-        parts = [await self._index.closure(part) for part in _parts(outside)]
-        objects = frozenset[int]().union(*(part.objects for part in parts))
-        return Closure(objects, all(part.complete for part in parts))
-
     async def _add(self, read: _Read) -> bool:
-        kept = await self._closure(read.outside)
+        kept = await closure_of(self._index, read.outside)
         if not kept.complete:
             logger.warning("%s links to blocks that are nowhere", read.new.key)
         partial = read.new.partial or not kept.complete
@@ -145,12 +135,6 @@ class Reindex:
             await self._objects.delete(key)
             await self._index.settle(key)
         return new.key not in committed.surplus
-
-
-def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:
-    rest = iter(items)
-    while part := list(islice(rest, PER_QUERY)):
-        yield part
 
 
 async def _read_object(key: str, size: int, pieces: AsyncGenerator[Buffer, None]) -> _Read:

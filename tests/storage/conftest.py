@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -15,6 +16,7 @@ from storage.memory_index import MemoryIndex
 from storage.memory_objects import MemoryObjects
 from storage.objects import ObjectStore
 from storage.postgres_index import Pool, PostgresIndex
+from tests import database as databases
 
 
 @pytest_asyncio.fixture(params=["memory", "local"])
@@ -27,9 +29,26 @@ async def objects(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     await store.aclose()
 
 
+@pytest.fixture(scope="session")
+def shared_database(postgres: str) -> Iterator[str]:
+    """One database for all tests of the index: emptying it is much faster than making another."""
+    with databases.template(postgres) as name:
+        yield databases.named(postgres, name)
+
+
+@asynccontextmanager
+async def emptied(dsn: str) -> AsyncIterator[Pool]:
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=8) as opened:
+        await opened.execute(
+            """DELETE FROM uploads; DELETE FROM objects; DELETE FROM blocks; DELETE FROM unsettled_objects;
+            UPDATE cache_epoch SET epoch = 0"""
+        )
+        yield opened
+
+
 @pytest_asyncio.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with asyncpg.create_pool(database, min_size=1, max_size=8) as opened:
+async def pool(shared_database: str) -> AsyncIterator[Pool]:
+    async with emptied(shared_database) as opened:
         yield opened
 
 
@@ -39,11 +58,5 @@ async def index(request: pytest.FixtureRequest) -> AsyncIterator[Index]:
         yield MemoryIndex()
         return
     # Asked for by name, so that the memory tests start no server.
-    from tests.database import fresh_database
-
-    server, template = request.getfixturevalue("postgres"), request.getfixturevalue("migrated_template")
-    async with (
-        fresh_database(server, template) as dsn,
-        asyncpg.create_pool(dsn, min_size=1, max_size=8) as opened,
-    ):
+    async with emptied(request.getfixturevalue("shared_database")) as opened:
         yield PostgresIndex(opened)

@@ -169,5 +169,3 @@ async def store(objects: ObjectStore, key: str, *parts: bytes, head: bytes = b""
         for part in parts:
             await writer.write(part)
         await writer.commit(head)
-
-

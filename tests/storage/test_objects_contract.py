@@ -107,7 +107,14 @@ async def test_spans(objects: ObjectStore) -> None:
     await store(objects, KEY, data)
     async with objects.open(KEY) as source:
         assert source.size == len(data)
-        for start, stop in ((0, 1), (5, 5), (599_999, 600_000), (65_520, 65_523), (1, 599_999), (262_143, 262_145)):
+        for start, stop in (
+            (0, 1),
+            (5, 5),
+            (599_999, 600_000),
+            (65_520, 65_523),
+            (1, 599_999),
+            (262_143, 262_145),
+        ):
             assert await join(source.read(start, stop)) == data[start:stop]
 
 

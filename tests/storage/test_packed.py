@@ -59,7 +59,12 @@ async def add_in_directory(stores: Stores, data: bytes, profile: Profile = UNIXF
 
 
 @settings(max_examples=25, deadline=None)
-@given(size=SIZES, profile=st.sampled_from(list(PROFILES.values())), layout=st.sampled_from(Layout), data=st.data())
+@given(
+    size=SIZES,
+    profile=st.sampled_from(list(PROFILES.values())),
+    layout=st.sampled_from(Layout),
+    data=st.data(),
+)
 def test_every_range_in_memory(size: int, profile: Profile, layout: Layout, data: st.DataObject) -> None:
     async def check() -> None:
         stores = Stores(MemoryObjects(), MemoryIndex())
@@ -69,7 +74,12 @@ def test_every_range_in_memory(size: int, profile: Profile, layout: Layout, data
 
 
 @settings(max_examples=25, deadline=None)
-@given(size=SIZES, profile=st.sampled_from(list(PROFILES.values())), layout=st.sampled_from(Layout), data=st.data())
+@given(
+    size=SIZES,
+    profile=st.sampled_from(list(PROFILES.values())),
+    layout=st.sampled_from(Layout),
+    data=st.data(),
+)
 def test_every_range_in_a_folder(
     tmp_path_factory: pytest.TempPathFactory, size: int, profile: Profile, layout: Layout, data: st.DataObject
 ) -> None:
@@ -268,7 +278,7 @@ class TestDamage:
         cid = (await stores.content.add_raw(pieces(b"block"), RAW, stores.owned())).cid
         [key] = await stores.keys()
         assert await stores.blocks.get(cid) == b"block"
-        await stores.change(key, flip(-1 + len((await raw_object(stores, key)))))
+        await stores.change(key, flip(-1 + len(await raw_object(stores, key))))
         with pytest.raises(BlockCorrupt):
             await stores.blocks.get(cid)
 
