@@ -1,0 +1,52 @@
+"""One measurement each: requests per second, bytes per second, seconds."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from tests.benchmarks.servers import KEY, Server
+
+SECONDS = 3
+
+
+def requests_per_second(server: Server, path: str) -> float:
+    command = ["wrk", "-t1", "-c32", f"-d{SECONDS}s", server.url + path]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in report:
+        raise RuntimeError(f"{server.name} {path}: {report}")
+    match = re.search(r"Requests/sec:\s+([\d.]+)", report)
+    assert match
+    return float(match[1])
+
+
+def download_mb(server: Server, path: str) -> float:
+    command = ["curl", "-sf", "-o", "/dev/null", "-w", "%{speed_download}", server.url + path]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) / 1e6
+
+
+def seconds_to_get(server: Server, path: str, *options: str) -> float:
+    command = ["curl", "-sf", "-o", "/dev/null", "-w", "%{time_total}", *options, server.url + path]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def put(server: Server, file: Path) -> tuple[str, float]:
+    """The CID, and MB/s from the first byte to the 201."""
+    command = ["curl", "-sf", "-T", str(file), "-H", f"Authorization: Bearer {KEY}", f"{server.url}/ipfs/"]
+    started = time.perf_counter()
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return json.loads(answer)["cid"], file.stat().st_size / (time.perf_counter() - started) / 1e6
+
+
+def kubo_add(binary: str, server: Server, path: Path) -> tuple[str, float]:
+    command = [binary, "add", "-Q", "-r", "--cid-version=1", "--raw-leaves", "--chunker=size-1048576"]
+    command += ["--max-file-links=1024", str(path)]
+    started = time.perf_counter()
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={"IPFS_PATH": str(server.repository)}
+    )
+    size = path.stat().st_size if path.is_file() else 0
+    return done.stdout.strip(), size / (time.perf_counter() - started) / 1e6
