@@ -123,11 +123,7 @@ class Settings(BaseSettings):
     max_concurrent_uploads: _Count = Field(64, description="Uploads at once in a worker; 429 beyond.")
     max_path_bytes: Annotated[_Bytes, Field(ge=1)] = Field(8 * KIB, description="Longest path of a request.")
     max_path_segments: _Count = Field(256, description="Most names in a path.")
-    max_dag_depth: int = Field(32, ge=1, le=1024, description="Deepest file or sharded directory, in blocks.")
     max_directory_entries: _Count = Field(1_000_000, description="Most entries of an uploaded directory.")
-    read_ahead_bytes: Annotated[_Bytes, Field(ge=1 << 16)] = Field(
-        8 * MIB, description="Bytes read ahead for one response; at least 64KiB."
-    )
     sweep_interval: _Span = Field(HOUR, description="How often objects that nothing points to are removed.")
 
     # logs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
@@ -16,11 +17,16 @@ from gateway.headers import PREFLIGHT
 from gateway.health import HEALTH_PATHS, get_healthz, get_metrics, get_readyz, get_version
 from gateway.observe import observe
 from gateway.response_headers import complete_headers
-from gateway.upload_body import expect_continue
+from gateway.upload_body import continue_later
 from gateway.uploads import delete_content, post_content, put_content
 from gateway.welcome import get_welcome
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# `(?s:…)`: a name may hold a line break.
+CONTENT = "/ipfs/{path:(?s:.*)}"
+NAMES = "/ipns/{path:(?s:.*)}"
+ANYTHING = "/{path:(?s:.*)}"
 
 READ_METHODS = "GET, HEAD, OPTIONS"
 CONTENT_METHODS = "GET, HEAD, OPTIONS, POST, PUT, DELETE"
@@ -40,21 +46,22 @@ def create_app(gateway: Gateway, access_log: AccessLog | None = None) -> web.App
     )
     app[GATEWAY] = gateway
     app.on_response_prepare.append(complete_headers)
-    route = app.router.add_route
-    route("GET", "/ipfs/{path:.*}", get_content)
-    route("GET", "/ipns/{path:.*}", get_content)
-    route("HEAD", "/ipfs/{path:.*}", get_content)
-    route("HEAD", "/ipns/{path:.*}", get_content)
-    route("POST", "/ipfs/", post_content, expect_handler=expect_continue)
-    route("PUT", "/ipfs/{path:.+}", put_content, expect_handler=expect_continue)
-    route("DELETE", "/ipfs/{path:.+}", delete_content)
-    route("OPTIONS", "/ipfs/{path:.*}", preflight(CONTENT_METHODS))
-    route("OPTIONS", "/ipns/{path:.*}", preflight(READ_METHODS))
-    app.router.add_get("/", get_welcome)
-    app.router.add_get("/healthz", get_healthz)
-    app.router.add_get("/readyz", get_readyz)
-    app.router.add_get("/metrics", get_metrics)
-    app.router.add_get("/version", get_version)
+    route = partial(app.router.add_route, expect_handler=continue_later)
+    for read in ("GET", "HEAD"):
+        route(read, CONTENT, get_content)
+        route(read, NAMES, get_content)
+        route(read, "/", get_welcome)
+        route(read, "/healthz", get_healthz)
+        route(read, "/readyz", get_readyz)
+        route(read, "/metrics", get_metrics)
+        route(read, "/version", get_version)
+    route("POST", "/ipfs/", post_content)
+    # `curl -T - URL/ipfs/` has no name to give.
+    route("PUT", CONTENT, put_content)
+    route("DELETE", CONTENT, delete_content)
+    route("OPTIONS", CONTENT, preflight(CONTENT_METHODS))
+    route("OPTIONS", NAMES, preflight(READ_METHODS))
+    route("*", ANYTHING, refuse_unknown)
     return app
 
 
@@ -77,3 +84,17 @@ def preflight(methods: str) -> Handler:
         return web.Response(headers=headers)
 
     return answer
+
+
+async def refuse_unknown(request: web.Request) -> web.StreamResponse:
+    """404, or 405 where the path takes other methods.
+
+    Were it left to aiohttp, it would ask for bodies (`Expect`) that nobody is allowed to send.
+    """
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource is not request.match_info.route.resource:
+            allowed |= (await resource.resolve(request))[1]
+    if allowed:
+        raise web.HTTPMethodNotAllowed(request.method, sorted(allowed))
+    raise web.HTTPNotFound

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from auth.keys import ApiKeys
-from cache.memory import MemoryCache
+from gateway.answers import Answers
 from gateway.metrics import Metrics
-from gateway.representation import Representation
 from gateway.streaming import SendLimits
 from gateway.traffic import Traffic
 from ipld.blocks import BlockReader
@@ -47,7 +46,7 @@ class Gateway:
     names: NameResolver
     content: Content
     keys: ApiKeys
-    answers: MemoryCache[Representation]
+    answers: Answers
     metrics: Metrics
     traffic: Traffic
     forget: Callable[[], Awaitable[None]]

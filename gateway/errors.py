@@ -18,6 +18,7 @@ from gateway.ranges import MalformedRange, UnsatisfiableRange
 from gateway.request_id import id_of
 from gateway.streaming import BrokenResponse, break_connection
 from ipld import errors as ipld
+from storage.index import UploadGone
 
 log = logging.getLogger("cidgate.errors")
 
@@ -25,12 +26,14 @@ log = logging.getLogger("cidgate.errors")
 STATUS: Mapping[type[BaseException], int] = {
     ipld.InvalidCid: 400,
     ipld.InvalidPath: 400,
+    ipld.InvalidCar: 400,
     MalformedRange: 400,
     refusals.BadRequest: 400,
     Unauthenticated: 401,
     Forbidden: 403,
     ipld.BlockNotFound: 404,
     ipld.NoLink: 404,
+    ipld.NameNotFound: 404,
     ipld.NotUnixFs: 406,
     refusals.NotAcceptable: 406,
     refusals.NotKept: 404,
@@ -43,6 +46,7 @@ STATUS: Mapping[type[BaseException], int] = {
     refusals.PayloadTooLarge: 413,
     refusals.UnsupportedMediaType: 415,
     UnsatisfiableRange: 416,
+    refusals.ExpectationFailed: 417,
     # The bytes are those that the CID names, so asking elsewhere or again gives the same: the fault is in the
     # content (as with an index.html that is a directory), not in this gateway (5xx) nor in the request.
     ipld.MalformedBlock: 422,
@@ -53,6 +57,7 @@ STATUS: Mapping[type[BaseException], int] = {
     ipld.StoreUnavailable: 503,
     ipld.StoreFull: 507,
     refusals.Draining: 503,
+    UploadGone: 503,
     KeysUnavailable: 503,
     TimeoutError: 504,
 }
@@ -125,7 +130,7 @@ def _error_headers(request: web.Request, exc: BaseException, status: int) -> dic
         headers["Cache-Control"] = KNOWN_MISSING
     if status in RETRY_AFTER:
         headers["Retry-After"] = str(int(getattr(exc, "retry_after", None) or RETRY_AFTER[status]))
-    if isinstance(exc, Unauthenticated):
+    if isinstance(exc, Unauthenticated | Forbidden):
         headers["WWW-Authenticate"] = exc.challenge
     if isinstance(exc, UnsatisfiableRange):
         # RFC 9110 section 14.4.
@@ -155,7 +160,11 @@ async def errors_middleware(
         if isinstance(exc, web.HTTPException) and exc.status < 400:
             raise
         _log(request, exc, "refused")
-        return error_response(request, exc)
+        response = error_response(request, exc)
+        if isinstance(exc, refusals.Draining) or not request.content.is_eof():
+            # Nobody is going to read the rest of the body (RFC 9112 section 9.3), or the next request.
+            response.force_close()
+        return response
 
 
 def _log(request: web.Request, exc: BaseException, what: str) -> None:

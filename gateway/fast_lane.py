@@ -15,7 +15,9 @@ from multidict import istr
 
 from gateway.access_log import AccessLog, Line
 from gateway.context import Gateway
+from gateway.request import accept_of
 from gateway.request_id import HEADER, request_id
+from gateway.response_headers import SERVER
 from gateway.streaming import WHOLE_BYTES
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -45,13 +47,14 @@ def fast_lane(gateway: Gateway, access_log: AccessLog | None, rest: Handler) -> 
         if request.method != hdrs.METH_GET or traffic.full:
             return await rest(request)
         headers = request.headers
-        shown = answers.get((request.raw_path, headers.get(hdrs.ACCEPT)))
+        shown = answers.get((request.raw_path, accept_of(request)))
         if shown is None or shown.body is None or len(shown.body) > WHOLE_BYTES or _is_special(request):
             return await rest(request)
         started = time.perf_counter()
         identifier = request_id(headers.get(HEADER))
         response = web.Response(body=shown.body, status=shown.status, headers=shown.wire)
         response.headers[HEADER] = identifier
+        response.headers[hdrs.SERVER] = SERVER
         metrics.hit(shown.status, len(shown.body))
         if access_log is not None:
             access_log.add(_line(request, identifier, response.status, len(shown.body), started))

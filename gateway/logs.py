@@ -6,6 +6,8 @@ import json
 import logging
 import time
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 from config.settings import LogFormat, Settings
 
 
@@ -25,9 +27,15 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    # aiohttp writes a traceback for every request that it cannot parse, as long as somebody sends them.
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 def set_up_logging(settings: Settings) -> None:
     """For the whole process; to be called once, before anything logs."""
     handler = logging.StreamHandler()
+    handler.addFilter(_is_worth_a_line)
     if settings.log_format is LogFormat.JSON:
         handler.setFormatter(JsonFormatter())
     else:

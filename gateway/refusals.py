@@ -47,6 +47,10 @@ class NotSupported(Refusal):
     """Asks for something that the specifications allow and this gateway does not do."""
 
 
+class ExpectationFailed(Refusal):
+    """`Expect` asks for something else than 100-continue."""
+
+
 class TooManyRequests(Refusal):
     """Over a limit of requests; worth trying again after `retry_after` whole seconds."""
 

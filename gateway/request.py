@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import hdrs, web
 
-from gateway.refusals import BadRequest, NotAcceptable
+from gateway.negotiation import Format, Wanted, negotiate
+from gateway.refusals import BadRequest
 from ipld.paths import ContentPath
 
-
-class Format(StrEnum):
-    """The response formats, by their name in `?format=`; UNIXFS has none."""
-
-    UNIXFS = ""
-    RAW = "raw"
-
-
-_NAMES = {format.value: format for format in Format}
-_MEDIA_TYPES = {"application/vnd.ipld.raw": Format.RAW}
-# Names of formats that the specs know and this gateway does not serve.
-_UNSERVED = frozenset({"car", "tar", "dag-json", "dag-cbor", "ipns-record"})
+# The content path of a request, percent-encoded, once it was understood.
+CONTENT_PATH: web.RequestKey[str] = web.RequestKey("content_path", str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +20,7 @@ class ContentRequest:
     """A request for content. `raw_path` and `query` are as the client sent them."""
 
     path: ContentPath
-    format: Format
+    wanted: Wanted
     raw_path: str
     query: str
     filename: str | None = None
@@ -43,10 +33,12 @@ class ContentRequest:
         """Raises InvalidPath, BadRequest and NotAcceptable."""
         raw_path, query = target_of(request)
         path = ContentPath.parse(raw_path, max_length=max_path_bytes)
+        # From here on errors carry it too (path gateway spec, `X-Ipfs-Path`).
+        request[CONTENT_PATH] = path.encoded()
         parameters = parse_parameters(query)
         return cls(
             path=path,
-            format=_format(parameters, request.headers.get(hdrs.ACCEPT)),
+            wanted=negotiate(parameters.get("format"), accept_of(request)),
             raw_path=raw_path,
             query=query,
             filename=parameters.get("filename") or None,
@@ -54,6 +46,18 @@ class ContentRequest:
             cursor=_cursor(parameters.get("cursor", "0")),
             go_get=parameters.get("go-get") == "1",
         )
+
+    @property
+    def format(self) -> Format:
+        """The response format that was negotiated."""
+        return self.wanted.format
+
+
+def accept_of(request: web.BaseRequest) -> str | None:
+    """Everything that the client accepts, as one list."""
+    # RFC 9110 section 5.3: a list may come in several fields of one name.
+    values = request.headers.getall(hdrs.ACCEPT, [])
+    return None if not values else values[0] if len(values) == 1 else ", ".join(values)
 
 
 def target_of(request: web.Request) -> tuple[str, str]:
@@ -74,20 +78,6 @@ def parse_parameters(query: str) -> dict[str, str]:
         return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=100))
     except ValueError as error:
         raise BadRequest("the query has more than 100 parameters") from error
-
-
-def _format(parameters: dict[str, str], accept: str | None) -> Format:
-    """`?format=` counts before `Accept` (IPIP-0523); one that nobody knows is no request at all."""
-    wanted = parameters.get("format")
-    if wanted in _UNSERVED:
-        raise NotAcceptable(f"the format {wanted} is not served here; ask for format=raw")
-    if wanted and wanted in _NAMES:
-        return _NAMES[wanted]
-    for entry in (accept or "").split(","):
-        media_type = entry.partition(";")[0].strip().lower()
-        if media_type in _MEDIA_TYPES:
-            return _MEDIA_TYPES[media_type]
-    return Format.UNIXFS
 
 
 def _cursor(text: str) -> int:

@@ -7,11 +7,11 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import uvloop
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from config.settings import Settings
@@ -19,6 +19,7 @@ from gateway.access_log import AccessLog
 from gateway.app import create_app
 from gateway.context import Gateway
 from gateway.fast_lane import fast_lane
+from gateway.response_headers import SERVER
 from gateway.wiring import open_gateway
 
 logger = logging.getLogger(__name__)
@@ -46,26 +47,39 @@ async def _serve(settings: Settings, bound: socket.socket, started: Started, par
         log = None
         if settings.access_log:
             log = await stack.enter_async_context(AccessLog(sys.stdout, settings.log_format.value))
-        runner = web.AppRunner(
-            create_app(gateway, log),
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=1.0,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            auto_decompress=False,
-            read_bufsize=READ_BUFFER_BYTES,
-            max_line_size=settings.max_path_bytes + 1024,
-            max_field_size=16 * 1024,
-        )
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        assert runner.server is not None
-        runner.server.request_handler = fast_lane(gateway, log, runner.server.request_handler)
-        await web.SockSite(runner, bound, backlog=BACKLOG).start()
+        await stack.enter_async_context(serving(gateway, bound, log))
         await started(gateway)
         await stop.wait()
         if not await gateway.traffic.drain(settings.shutdown_grace):
             logger.warning("requests still under way after SHUTDOWN_GRACE were cut off")
+
+
+@asynccontextmanager
+async def serving(
+    gateway: Gateway, bound: socket.socket, log: AccessLog | None = None
+) -> AsyncGenerator[None, None]:
+    """Answer on the socket until the block is left; what is still under way then is cut off."""
+    # What aiohttp answers by itself, to requests that it cannot parse, is signed like the rest.
+    vars(web_response)["SERVER_SOFTWARE"] = SERVER
+    runner = web.AppRunner(
+        create_app(gateway, log),
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=1.0,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        auto_decompress=False,
+        read_bufsize=READ_BUFFER_BYTES,
+        max_line_size=gateway.limits.path_bytes + 1024,
+        max_field_size=16 * 1024,
+    )
+    await runner.setup()
+    try:
+        assert runner.server is not None
+        runner.server.request_handler = fast_lane(gateway, log, runner.server.request_handler)
+        await web.SockSite(runner, bound, backlog=BACKLOG).start()
+        yield
+    finally:
+        await runner.cleanup()
 
 
 def _stop_signal(parent: int | None) -> asyncio.Event:

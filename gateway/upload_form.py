@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import warnings
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 
-from aiohttp import BodyPartReader, MultipartReader, hdrs, web
+from aiohttp import (
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+    BodyPartReader,
+    MultipartReader,
+    hdrs,
+    web,
+)
 
 from gateway.context import GATEWAY
 from gateway.refusals import BadRequest
-from gateway.upload_body import BodyMeter, check_declared, check_still_allowed
+from gateway.upload_body import BodyMeter, begin_body, check_still_allowed
 from storage.tree import TreeEntry
+
+# aiohttp only warns of them, and Python remembers each text that it warned of: neither is wanted.
+_BAD_DISPOSITIONS = (BadContentDispositionHeader, BadContentDispositionParam)
+for _warning in _BAD_DISPOSITIONS:
+    warnings.simplefilter("error", _warning)
 
 # What Kubo's `/api/v0/add` takes for entries that are no files.
 _DIRECTORY = "application/x-directory"
@@ -21,11 +35,10 @@ _MAX_TARGET_BYTES = 4096
 
 async def read_form(request: web.Request) -> AsyncGenerator[TreeEntry, None]:
     """Every part that has a file name; its source must be read before the next entry is asked for."""
-    check_declared(request)
-    meter = BodyMeter(request)
+    meter = begin_body(request)
     most = request.app[GATEWAY].limits.directory_entries
     files = 0
-    async for part in _parts(request):
+    async for part in _parts(request, meter):
         path = _path(part)
         if path is None:
             await _skip(part, meter)
@@ -39,14 +52,25 @@ async def read_form(request: web.Request) -> AsyncGenerator[TreeEntry, None]:
     await check_still_allowed(request)
 
 
-async def _parts(request: web.Request) -> AsyncGenerator[BodyPartReader, None]:
-    try:
+async def _parts(request: web.Request, meter: BodyMeter) -> AsyncGenerator[BodyPartReader, None]:
+    with _readable_form():
         reader = await request.multipart()
-        while (part := await reader.next()) is not None:
-            if isinstance(part, MultipartReader):
-                raise BadRequest("a form inside a form is not taken")
-            yield part
-    except (ValueError, AssertionError) as error:
+    while True:
+        with _readable_form():
+            part = await meter.patiently(reader.next)
+        if part is None:
+            return
+        if isinstance(part, MultipartReader):
+            raise BadRequest("a form inside a form is not taken")
+        yield part
+
+
+@contextmanager
+def _readable_form() -> Iterator[None]:
+    """aiohttp says in many ways that a form breaks its grammar, or ends before its last boundary."""
+    try:
+        yield
+    except (ValueError, AssertionError, RuntimeError, *_BAD_DISPOSITIONS) as error:
         raise BadRequest(f"the form cannot be read: {error}") from error
 
 
@@ -55,6 +79,8 @@ def _path(part: BodyPartReader) -> str | None:
     name = part.filename
     if name is None:
         return None
+    # The one escape of the HTML standard ("multipart/form-data encoding") that is no control character.
+    name = name.replace("%22", '"')
     path = "/".join(segment for segment in name.split("/") if segment)
     if not path:
         raise BadRequest("a part has an empty file name")
@@ -75,7 +101,11 @@ async def _entry(part: BodyPartReader, path: str, meter: BodyMeter) -> TreeEntry
 
 
 async def _chunks(part: BodyPartReader, meter: BodyMeter) -> AsyncGenerator[bytes, None]:
-    while chunk := await meter.next(lambda: part.read_chunk(_CHUNK_BYTES)):
+    while True:
+        with _readable_form():
+            chunk = await meter.next(lambda: part.read_chunk(_CHUNK_BYTES))
+        if not chunk:
+            return
         yield chunk
 
 

@@ -17,7 +17,7 @@ from gateway.request import parse_parameters, target_of
 from gateway.upload_body import read_body
 from gateway.upload_form import read_form
 from ipld.cid import RAW, Cid, codec_code
-from ipld.errors import InvalidCid
+from ipld.errors import InvalidCid, WrongKind
 from ipld.paths import ContentPath
 from ipld.unixfs.profiles import PROFILES
 from storage.content import Added, CidMismatch, Owned
@@ -38,7 +38,7 @@ def writing(handler: Answer) -> Answer:
         try:
             with gateway.traffic.upload():
                 response = await handler(request)
-        except CidMismatch as error:
+        except (CidMismatch, WrongKind) as error:
             gateway.metrics.uploads.labels("refused").inc()
             raise Conflict(str(error)) from error
         except BaseException:
@@ -68,6 +68,7 @@ async def put_content(request: web.Request) -> web.StreamResponse:
         cid = Cid.parse(name)
     except InvalidCid:
         return await _add(request, name=name)
+    _refuse_unserved(request)
     gateway = request.app[GATEWAY]
     added = await gateway.content.add_exactly(cid, read_body(request), _owned(request, gateway, None))
     return _created(added, f"/ipfs/{added.cid}")
@@ -99,8 +100,7 @@ async def _put_path(request: web.Request, path: ContentPath) -> web.Response:
 async def _add(request: web.Request, name: str | None) -> web.Response:
     gateway = request.app[GATEWAY]
     owned = _owned(request, gateway, name)
-    if request.content_type in _UNSERVED:
-        raise UnsupportedMediaType(f"{request.content_type} cannot be imported here yet")
+    _refuse_unserved(request)
     if request.content_type == _RAW_BLOCK:
         return await _add_block(request, gateway, owned)
     if request.content_type == _FORM:
@@ -109,6 +109,11 @@ async def _add(request: web.Request, name: str | None) -> web.Response:
     else:
         added = await gateway.content.add_file(read_body(request), owned)
     return _created(added, _location(added))
+
+
+def _refuse_unserved(request: web.Request) -> None:
+    if request.content_type in _UNSERVED:
+        raise UnsupportedMediaType(f"{request.content_type} cannot be imported here yet")
 
 
 async def _add_block(request: web.Request, gateway: Gateway, owned: Owned) -> web.Response:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
-
-import asyncpg
+from dataclasses import dataclass
 
 from auth.cached import cached_keys
 from auth.postgres import PostgresKeys
@@ -16,12 +13,14 @@ from cache.blocks import CachedBlocks
 from cache.memory import MemoryCache
 from cache.redis import RedisBlocks
 from config.settings import Settings
+from gateway.answers import Answers
 from gateway.background import FLUSH_SECONDS, counting, repeated, sweeping
-from gateway.context import Gateway, Limits, Probe
+from gateway.context import Gateway, Limits
 from gateway.health import program_version
 from gateway.metrics import Metrics
 from gateway.names import NoNames
-from gateway.representation import Representation
+from gateway.probes import probes
+from gateway.sample import sample_cid
 from gateway.streaming import SendLimits
 from gateway.traffic import Traffic
 from ipld.paths import ResolveLimits
@@ -44,52 +43,72 @@ class NotYet(Exception):
     """A setting asks for something that this version does not do."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Caches:
+    """All that remembers content, to be forgotten together."""
+
+    packed: PackedBlocks
+    blocks: CachedBlocks
+    answers: Answers
+
+    def forget(self, epoch: int) -> None:
+        self.answers.clear()
+        self.blocks.forget(epoch)
+        self.packed.forget()
+
+
+def _caches(settings: Settings, packed: PackedBlocks, redis: RedisBlocks | None) -> _Caches:
+    for_answers = int(settings.cache_memory_bytes * ANSWERS_PART)
+    for_blocks: MemoryCache[bytes] = MemoryCache(settings.cache_memory_bytes - for_answers)
+    return _Caches(packed, CachedBlocks(packed, for_blocks, redis), Answers(for_answers))
+
+
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncGenerator[Gateway, None]:
     """Everything that a gateway needs, open until the block is left; closed in reverse order."""
     if settings.uses_s3:
         raise NotYet("FILEBASE_BUCKET_NAME is set, but this version keeps content in DATA_DIR only; unset it")
+    _name_what_is_not_used(settings)
     metrics = Metrics(program_version())
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings))
         objects = LocalObjects(settings.data_dir / "objects")
         stack.push_async_callback(objects.aclose)
-        index = PostgresIndex(pool)
-        packed = PackedBlocks(objects, index, on_damage=metrics.damaged.inc)
         redis = _redis(settings)
         if redis is not None:
             stack.push_async_callback(redis.aclose)
-        memory = int(settings.cache_memory_bytes * (1 - ANSWERS_PART))
-        blocks = CachedBlocks(packed, MemoryCache(memory), redis)
-        answers: MemoryCache[Representation] = MemoryCache(int(settings.cache_memory_bytes * ANSWERS_PART))
-
-        def forget(epoch: int) -> None:
-            answers.clear()
-            blocks.forget(epoch)
-            packed.forget()
-
-        epochs = Epochs(pool, forget)
+        index = PostgresIndex(pool)
+        packed = PackedBlocks(objects, index, on_damage=metrics.damaged.inc)
+        caches = _caches(settings, packed, redis)
+        epochs = Epochs(pool, caches.forget)
         await stack.enter_async_context(epochs.following())
-        content = Content(objects, index, blocks)
+        content = Content(objects, index, caches.blocks)
         sweep = sweeping(content, metrics, settings.upload_timeout)
         await stack.enter_async_context(repeated(sweep, settings.sweep_interval))
         await stack.enter_async_context(repeated(counting(metrics), FLUSH_SECONDS))
         keys = await stack.enter_async_context(cached_keys(PostgresKeys(pool)))
         yield Gateway(
-            blocks=blocks,
+            blocks=caches.blocks,
             names=NoNames(),
             content=content,
             keys=keys,
-            answers=answers,
+            answers=caches.answers,
             metrics=metrics,
             traffic=Traffic(settings.max_concurrent_requests, settings.max_concurrent_uploads),
             forget=epochs.refresh,
-            probes=_probes(pool, settings.data_dir / "objects", redis),
+            probes=probes(pool, settings.data_dir / "objects", redis),
             optional=frozenset({"redis"}),
             limits=limits_of(settings),
             profile=PROFILES[settings.unixfs_profile],
             public_url=settings.public_url,
+            sample=sample_cid(PROFILES[settings.unixfs_profile]),
         )
+
+
+def _name_what_is_not_used(settings: Settings) -> None:
+    for name in ("public_gateways", "ipfs_ns_map", "upstream_gateways"):
+        if getattr(settings, name):
+            logger.warning("%s is set, and this version does not use it yet", name.upper())
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -134,21 +153,3 @@ def _redis(settings: Settings) -> RedisBlocks | None:
         fail_max=settings.circuit_breaker_fail_max,
         rest=settings.circuit_breaker_reset_timeout,
     )
-
-
-def _probes(pool: Pool, folder: Path, redis: RedisBlocks | None) -> dict[str, Probe]:
-    async def database() -> str | None:
-        try:
-            await pool.fetchval("SELECT 1")
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            return f"no connection ({type(error).__name__})"
-        return None
-
-    async def storage() -> str | None:
-        return None if await asyncio.to_thread(folder.is_dir) else f"the folder {folder} is not there"
-
-    async def shared_cache() -> str | None:
-        return None if redis is not None and await redis.is_up() else "no answer; reads go on without it"
-
-    probes: dict[str, Probe] = {"database": database, "storage": storage}
-    return probes if redis is None else probes | {"redis": shared_cache}

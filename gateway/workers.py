@@ -9,12 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
+
+from prometheus_client.multiprocess import mark_process_dead
 
 logger = logging.getLogger(__name__)
 
-# A worker that dies sooner than this after its start is not started again at once.
+# A worker that dies sooner than this after its start is not started again at once; where none has
+# lived that long, and one says by its exit status that it cannot start, all end.
 _QUICK_SECONDS = 2.0
 _POLL_SECONDS = 0.1
 
@@ -31,6 +34,8 @@ class Workers:
         self._port = port
         self._environ = environ
         self._running: dict[subprocess.Popen[bytes], float] = {}
+        self._due: list[float] = []
+        self._proven = False
         self._stopping = False
 
     def run(self) -> int:
@@ -56,11 +61,21 @@ class Workers:
     def _watch(self, reading: int, figures: str) -> bool:
         while not self._stopping:
             time.sleep(_POLL_SECONDS)
+            now = time.monotonic()
+            self._proven = self._proven or any(
+                now - start > _QUICK_SECONDS for start in self._running.values()
+            )
             for worker in [worker for worker in self._running if worker.poll() is not None]:
-                lived = time.monotonic() - self._running.pop(worker)
+                lived = now - self._running.pop(worker)
                 logger.error("worker %d ended with %d", worker.pid, worker.returncode)
-                if lived < _QUICK_SECONDS:
+                # Its gauges must not be counted for ever.
+                forget_gauges: Callable[[int, str], None] = mark_process_dead
+                forget_gauges(worker.pid, figures)
+                if not self._proven and worker.returncode > 0:
                     return True
+                self._due.append(now if lived > _QUICK_SECONDS else now + _QUICK_SECONDS)
+            for due in [due for due in self._due if due <= now]:
+                self._due.remove(due)
                 self._start(reading, figures)
         return False
 

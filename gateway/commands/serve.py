@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import click
 
+from auth.errors import KeyExists
 from auth.keys import KeyRequest, Scope
 from config.settings import Settings
 from gateway import listen
@@ -88,7 +89,10 @@ async def first_key(settings: Settings, gateway: Gateway) -> str | None:
     request = KeyRequest("first", frozenset(Scope))
     if chosen is not None:
         request = replace(request, secret=chosen.get_secret_value())
-    new = await gateway.keys.create(request)
+    try:
+        new = await gateway.keys.create(request)
+    except KeyExists:  # Another gateway, started at the same moment with the same setting, was first.
+        return None
     return None if chosen is not None else new.secret
 
 

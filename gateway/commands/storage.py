@@ -86,7 +86,7 @@ def _run(settings: Settings, work: Callable[[Gateway], Awaitable[T]]) -> T:
 async def _import(
     gateway: Gateway, path: Path, profile: str | None, progress: Callable[[int], None]
 ) -> Added:
-    name = path.absolute().name
+    name = (await asyncio.to_thread(path.absolute)).name
     owned = Owned(OPERATOR, name, PROFILES[profile] if profile else gateway.profile)
     if await asyncio.to_thread(path.is_dir):
         return await gateway.content.add_tree(_entries(path, progress), owned)

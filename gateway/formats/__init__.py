@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from gateway.formats.raw import represent_raw
 from gateway.formats.unixfs import represent_unixfs
+from gateway.negotiation import Format
 from gateway.representation import Representation
-from gateway.request import ContentRequest, Format
+from gateway.request import ContentRequest
 from ipld.blocks import BlockReader
 from ipld.paths import Found
 

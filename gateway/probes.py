@@ -1,0 +1,32 @@
+"""How each dependency is asked whether it works."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+
+from cache.redis import RedisBlocks
+from gateway.context import Probe
+from storage.database import Pool
+
+
+def probes(pool: Pool, folder: Path, redis: RedisBlocks | None) -> dict[str, Probe]:
+    """By the name that `/readyz` shows."""
+
+    async def database() -> str | None:
+        try:
+            await pool.fetchval("SELECT 1")
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return f"no connection ({type(error).__name__})"
+        return None
+
+    async def storage() -> str | None:
+        return None if await asyncio.to_thread(folder.is_dir) else f"the folder {folder} is not there"
+
+    async def shared_cache() -> str | None:
+        return None if redis is not None and await redis.is_up() else "no answer; reads go on without it"
+
+    needed: dict[str, Probe] = {"database": database, "storage": storage}
+    return needed if redis is None else needed | {"redis": shared_cache}

@@ -1,0 +1,103 @@
+"""Directories: redirects, index.html, and the listing whose strings other tools look for."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipld.unixfs.profiles import UNIXFS_V0_2015, UNIXFS_V1_2025, Profile
+from tests.gateway.gateways import Running
+
+LISTING = "public, max-age=604800, stale-while-revalidate=2678400"
+
+
+@pytest.mark.parametrize("query", ["", "?a=1&b=%2f", "?filename=x&download=true"])
+@pytest.mark.parametrize("path", ["", "/a%62c", "/%c4%85"])
+async def test_a_directory_has_a_slash_at_its_end(gate: Running, path: str, query: str) -> None:
+    root = (await gate.post_form([("abc/x", b"1"), ("ą/y", b"2")])).cid
+    answer = await gate.get(f"/ipfs/{root}{path}{query}")
+    assert answer.status == 301
+    assert answer.headers["Location"] == f"/ipfs/{root}{path}/{query}"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    followed = await gate.get(answer.headers["Location"])
+    assert followed.status == 200
+
+
+async def test_index_html_stands_for_its_directory(gate: Running) -> None:
+    root = (await gate.post_form([("index.html", b"hello"), ("sub/index.html/x", b""), ("b", b"")])).cid
+    answer = await gate.get(f"/ipfs/{root}/")
+    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"hello", "text/html")
+    assert answer.headers["ETag"] == f'"{root}"'
+    assert answer.headers["X-Ipfs-Roots"] == root
+    assert answer.headers["Cache-Control"].endswith("immutable")
+    wrong = await gate.get(f"/ipfs/{root}/sub/")
+    assert wrong.status == 422
+    part = await gate.get(f"/ipfs/{root}/", Range="bytes=1-2")
+    assert (part.status, part.body) == (206, b"el")
+
+
+@pytest.mark.parametrize("profile", [UNIXFS_V1_2025, UNIXFS_V0_2015], ids=lambda profile: profile.name)
+async def test_the_listing_to_the_byte(gate: Running, profile: Profile) -> None:
+    added = await gate.post_form([("ą/ę/file-źł.txt", b"text"), ("z", b"")], f"?profile={profile.name}")
+    root = added.cid
+    answer = await gate.get(f"/ipfs/{root}/%C4%85/%C4%99/")
+    file = (
+        (await gate.get(f"/ipfs/{root}/%C4%85/%C4%99/file-%C5%BA%C5%82.txt"))
+        .headers["X-Ipfs-Roots"]
+        .split(",")[-1]
+    )
+    for wanted in (
+        "Index of",
+        (
+            f'/ipfs/<a href="/ipfs/{root}">{root}</a>/<a href="/ipfs/{root}/%C4%85">ą</a>/'
+            f'<a href="/ipfs/{root}/%C4%85/%C4%99">ę</a>'
+        ),
+        f'<a href="/ipfs/{root}/%C4%85/%C4%99/..">..</a>',
+        f'<a href="/ipfs/{root}/%C4%85/%C4%99/file-%C5%BA%C5%82.txt">file-źł.txt</a>',
+        f'<a class="ipfs-hash" translate="no" href="/ipfs/{file}?filename=file-%25C5%25BA%25C5%2582.txt">',
+    ):
+        assert wanted in answer.text
+    assert answer.headers["ETag"].startswith('"DirIndex-')
+    assert root in (await gate.get(f"/ipfs/{root}/")).headers["ETag"]
+    assert answer.headers["Cache-Control"] == LISTING
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "script-src" not in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Ipfs-Path"] == f"/ipfs/{root}/%C4%85/%C4%99/"
+    assert ">..<" not in (await gate.get(f"/ipfs/{root}/")).text
+    same = await gate.get(f"/ipfs/{root}/%C4%85/%C4%99/", If_None_Match=answer.headers["ETag"])
+    assert same.status == 304
+
+
+async def test_names_never_become_markup(gate: Running) -> None:
+    name = "<script>alert(1)</script>&\"'.txt"
+    root = (await gate.post_form([("a", b"1"), ("b", b"2")])).cid
+    from urllib.parse import quote
+
+    changed = (await gate.write("PUT", f"/ipfs/{root}/{quote(name, safe='')}".replace("%2F", ""), b"x")).cid
+    page = (await gate.get(f"/ipfs/{changed}/")).text
+    assert "<script" not in page
+
+
+async def test_a_long_listing_comes_in_pages(gate: Running) -> None:
+    root = (await gate.post_form([(f"file-{number:05}", b"") for number in range(1100)])).cid
+    page = await gate.get(f"/ipfs/{root}/")
+    assert "file-00999" in page.text
+    assert "file-01000" not in page.text
+    assert 'rel="next"' in page.text
+    assert "cursor=1000" in page.text
+    rest = await gate.get(f"/ipfs/{root}/?cursor=1000")
+    assert 'rel="next"' not in rest.text
+    assert "file-01099" in rest.text
+    assert rest.headers["ETag"] != page.headers["ETag"]
+    assert (await gate.get(f"/ipfs/{root}/?cursor=x")).status == 400
+
+
+async def test_go_get_is_not_redirected(gate: Running) -> None:
+    root = (await gate.post_form([("a", b"1"), ("b", b"2")])).cid
+    assert (await gate.get(f"/ipfs/{root}?go-get=1")).status == 200
+
+
+async def test_an_empty_directory(gate: Running) -> None:
+    root = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"
+    await gate.write("PUT", f"/ipfs/{root}", b"\x0a\x02\x08\x01")
+    answer = await gate.get(f"/ipfs/{root}/")
+    assert (answer.status, "empty" in answer.text) == (200, True)
