@@ -51,7 +51,9 @@ def test_compose_waits_for_healthy_services_and_keeps_its_volumes() -> None:
     for name, wait in services["gateway"]["depends_on"].items():
         assert wait["condition"] == "service_healthy"
         assert "healthcheck" in services[name]
-    used = {volume.partition(":")[0] for service in services.values() for volume in service.get("volumes", [])}
+    used = {
+        volume.partition(":")[0] for service in services.values() for volume in service.get("volumes", [])
+    }
     assert used == set(COMPOSE["volumes"])
     assert (ROOT / services["gateway"]["build"]).is_dir()
 
