@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote_to_bytes
 
 from ipld.blocks import BlockReader
-from ipld.cid import DAG_PB, RAW, Cid
+from ipld.cid import Cid
 from ipld.dag_pb import name_bytes
-from ipld.errors import InvalidCid, InvalidPath, NameNotFound, NoLink, NotUnixFs
+from ipld.errors import InvalidCid, InvalidPath, NameNotFound
 from ipld.names import NameResolver
-from ipld.unixfs.listing import Lookup, find_entry
+from ipld.traversal import step
 
 MAX_LENGTH = 16 * 1024
 MAX_SEGMENTS = 256
@@ -114,8 +114,9 @@ class Found:
     """Where a path leads. The block of `cid` itself was not fetched, unless it is in `trail`.
 
     `path` begins with /ipfs/. `roots` has one CID for the root and for each segment followed, `cid`
-    last. `trail` has every block that was fetched. `remainder` is what is left inside the first
-    block that is not UnixFS. `ttl` is the shortest of the names on the way, in seconds.
+    last. `trail` has every block that was fetched. `remainder` is what leads to a place inside the
+    block of `cid` that is no link (dag-cbor, dag-json, json), or into a codec that we cannot follow.
+    `ttl` is the shortest of the names on the way, in seconds.
     """
 
     path: ContentPath
@@ -130,7 +131,10 @@ class Found:
 async def resolve(
     names: NameResolver, blocks: BlockReader, path: ContentPath, limits: ResolveLimits = DEFAULT_LIMITS
 ) -> Found:
-    """Follow names, then links. Raises NoLink, NameNotFound, InvalidPath and what the two raise."""
+    """Follow names, then links.
+
+    Raises NoLink, NameNotFound, InvalidPath, MalformedBlock and what the two raise.
+    """
     fixed, ttl = await resolve_names(names, path, limits)
     if len(fixed.segments) > limits.segments:
         raise InvalidPath(f"invalid path {_quoted(str(path))}: more than {limits.segments} segments")
@@ -158,23 +162,17 @@ async def resolve_names(
 
 
 async def _walk(blocks: BlockReader, path: ContentPath) -> Found:
-    cid = _root_cid(path)
+    cid, names = _root_cid(path), path.segments
     roots, trail = [cid], list[Cid]()
-    remainder: tuple[str, ...] = ()
-    for index, name in enumerate(path.segments):
-        try:
-            lookup = await _find(blocks, cid, name)
-        except NotUnixFs:
-            remainder = path.segments[index:]
-            if cid.codec == DAG_PB:
-                trail.append(cid)
+    while names:
+        taken = await step(blocks, cid, names)
+        trail += taken.trail
+        if taken.link is None:
             break
-        trail += lookup.trail
-        if lookup.link is None:
-            raise NoLink(f'no link named "{name}" under {cid}')
-        cid = lookup.link.cid
-        roots.append(cid)
-    return Found(path, cid, tuple(roots), tuple(trail), remainder, mutable=False, ttl=None)
+        # A name that leads to a place inside the block has the root that the block is.
+        roots += [cid] * (taken.used - 1) + [taken.link]
+        cid, names = taken.link, names[taken.used :]
+    return Found(path, cid, tuple(roots), tuple(trail), names, mutable=False, ttl=None)
 
 
 def _root_cid(path: ContentPath) -> Cid:
@@ -182,12 +180,3 @@ def _root_cid(path: ContentPath) -> Cid:
         return path.cid
     except InvalidCid as error:
         raise InvalidPath(f"invalid path {_quoted(str(path))}: {error}") from error
-
-
-async def _find(blocks: BlockReader, cid: Cid, name: str) -> Lookup:
-    if cid.codec not in (RAW, DAG_PB):
-        raise NotUnixFs(f"{cid} is not UnixFS")
-    # Raw blocks have no links, and dots are no names: neither needs a fetch to know.
-    if cid.codec == RAW or name in (".", ".."):
-        return Lookup(None, ())
-    return await find_entry(blocks, cid, name)

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipld import dag_pb
+from ipld import codecs, dag_pb
 from ipld.blocks import Block
-from ipld.cid import DAG_CBOR, Cid
-from ipld.errors import BlockNotFound, InvalidPath, NameNotFound, NoLink
+from ipld.cid import CBOR as PLAIN_CBOR
+from ipld.cid import DAG_CBOR, DAG_JSON, JSON, Cid
+from ipld.data_model import Value
+from ipld.errors import BlockNotFound, InvalidPath, MalformedBlock, NameNotFound, NoLink
 from ipld.names import ResolvedName
 from ipld.paths import ContentPath, ResolveLimits, resolve, resolve_names
 from ipld.unixfs.directory import build_tree
@@ -156,12 +158,84 @@ async def test_no_link(tail: str) -> None:
         await resolve(Names(), BLOCKS, path)
 
 
-async def test_what_lies_inside_other_blocks_is_left_over() -> None:
-    found = await resolve(Names(), BLOCKS, ContentPath.parse(f"/ipfs/{TOP}/a/cbor/x/y"))
-    assert (found.cid, found.remainder) == (CBOR.cid, ("x", "y"))
-    assert CBOR.cid not in found.trail
-    found = await resolve(Names(), BLOCKS, ContentPath.parse(f"/ipfs/{TOP}/other/x"))
-    assert (found.cid, found.remainder, found.trail[-1]) == (OTHER.cid, ("x",), OTHER.cid)
+def block_of(codec: int, value: Value) -> Block:
+    data = codecs.encode(codec, value)
+    return Block(Cid.of(data, codec), data)
+
+
+HELLO = block_of(DAG_JSON, {"hello": "this is not a link"})
+BAR = block_of(DAG_CBOR, {"bar": HELLO.cid, "files": TOP, "list": [0, [LEAF.cid], {"": CBOR.cid}]})
+FOO = block_of(DAG_JSON, {"foo": {"link": BAR.cid, "number": 1}})
+UNKNOWN = Cid.of(b"x", 0x78)
+PLAIN = [
+    Block(Cid.of(data, codec), data) for codec, data in ((JSON, b'{"a": 1}'), (PLAIN_CBOR, b"\xa1\x61a\x01"))
+]
+NODE = dag_pb_block(dag_pb.encode([dag_pb.PBLink(BAR.cid, "x"), dag_pb.PBLink(LEAF.cid, "x")], b"not unixfs"))
+MIXED = MemoryBlocks([LEAF, CBOR, OTHER, *TREE.blocks, HELLO, BAR, FOO, NODE, *PLAIN])
+
+
+@pytest.mark.parametrize(
+    ("tail", "cid", "remainder"),
+    [
+        ("foo/link/bar", HELLO.cid, ()),
+        ("foo/link", BAR.cid, ()),
+        ("foo", FOO.cid, ("foo",)),
+        ("foo/number", FOO.cid, ("foo", "number")),
+        ("foo/link/list/1/0", LEAF.cid, ()),
+        ("foo/link/list/1", BAR.cid, ("list", "1")),
+        ("foo/link/bar/hello", HELLO.cid, ("hello",)),
+        ("foo/link/files/a/b/leaf", LEAF.cid, ()),
+    ],
+)
+async def test_paths_lead_through_every_codec(tail: str, cid: Cid, remainder: tuple[str, ...]) -> None:
+    found = await resolve(Names(), MIXED, ContentPath.parse(f"/ipfs/{FOO.cid}/{tail}"))
+    assert (found.cid, found.remainder) == (cid, remainder)
+    assert found.roots[-1] == cid
+    assert len(found.roots) == len(found.path.segments) - len(remainder) + 1
+    assert found.trail[0] == FOO.cid
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "x",
+        "foo/x",
+        "foo/number/x",
+        "foo/link/list/3",
+        "foo/link/list/01",
+        "foo/link/list/-1",
+        "foo/link/list/x",
+        "foo/link/list/²",
+        "foo/link/bar/hello/x",
+        "foo/link/files/x",
+        "foo/.",
+        "foo/link/list/9999999999",
+    ],
+)
+async def test_what_a_block_does_not_have(tail: str) -> None:
+    with pytest.raises(NoLink, match=r'^no link named "'):
+        await resolve(Names(), MIXED, ContentPath.parse(f"/ipfs/{FOO.cid}/{tail}"))
+
+
+async def test_names_lead_through_dag_pb_that_is_not_unixfs() -> None:
+    found = await resolve(Names(), MIXED, ContentPath.parse(f"/ipfs/{NODE.cid}/x/files"))
+    assert (found.cid, found.trail) == (TOP, (NODE.cid, BAR.cid))
+    with pytest.raises(NoLink):
+        await resolve(Names(), MIXED, ContentPath.parse(f"/ipfs/{NODE.cid}/y"))
+
+
+async def test_what_cannot_be_followed_is_left_over() -> None:
+    found = await resolve(Names(), MIXED, ContentPath("ipfs", str(UNKNOWN), ("x", "y")))
+    assert (found.cid, found.remainder, found.trail) == (UNKNOWN, ("x", "y"), ())
+    for block in PLAIN:
+        found = await resolve(Names(), MIXED, ContentPath("ipfs", str(block.cid), ("a",)))
+        assert (found.cid, found.remainder) == (block.cid, ("a",))
+
+
+async def test_a_malformed_block_on_the_way() -> None:
+    bad = Block(Cid.of(b"\xff", DAG_CBOR), b"\xff")
+    with pytest.raises(MalformedBlock):
+        await resolve(Names(), MemoryBlocks([bad]), ContentPath("ipfs", str(bad.cid), ("x",)))
 
 
 async def test_shards_on_the_way_are_in_the_trail() -> None:
