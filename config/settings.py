@@ -98,6 +98,9 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="JSON object of host names, as Kubo's Gateway.PublicGateways.",
     )
+    deserialized_responses: bool = Field(
+        True, description="false: only raw blocks and CARs, on hosts that PUBLIC_GATEWAYS does not list."
+    )
     ipfs_ns_map: NamespaceMap = Field(
         default_factory=dict, description="DNSLink overrides as Kubo's: `example.org:/ipfs/bafy…,…`."
     )
@@ -123,6 +126,12 @@ class Settings(BaseSettings):
     max_concurrent_uploads: _Count = Field(64, description="Uploads at once in a worker; 429 beyond.")
     max_path_bytes: Annotated[_Bytes, Field(ge=1)] = Field(8 * KIB, description="Longest path of a request.")
     max_path_segments: _Count = Field(256, description="Most names in a path.")
+    max_car_blocks: int = Field(
+        2_000_000,
+        ge=1,
+        le=1 << 28,
+        description="Most blocks in an uploaded CAR, with those it links to; 70 bytes of memory for each.",
+    )
     max_directory_entries: _Count = Field(1_000_000, description="Most entries of an uploaded directory.")
     sweep_interval: _Span = Field(HOUR, description="How often objects that nothing points to are removed.")
 

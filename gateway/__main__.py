@@ -11,6 +11,7 @@ import click
 from config.environment import read_environment
 from config.errors import SettingsError
 from config.settings import Settings
+from gateway.commands.cars import export
 from gateway.commands.healthcheck import healthcheck
 from gateway.commands.keys import keys
 from gateway.commands.serve import serve, worker
@@ -38,7 +39,7 @@ def _settings() -> Settings:
         raise click.ClickException(str(error)) from error
 
 
-for command in (serve, worker, healthcheck, keys, import_, reindex, sweep):
+for command in (serve, worker, healthcheck, keys, import_, export, reindex, sweep):
     cli.add_command(command)
 
 

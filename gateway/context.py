@@ -12,6 +12,7 @@ from gateway.answers import Answers
 from gateway.metrics import Metrics
 from gateway.streaming import SendLimits
 from gateway.traffic import Traffic
+from gateway.trustless import Trustless
 from ipld.blocks import BlockReader
 from ipld.names import NameResolver
 from ipld.paths import ResolveLimits
@@ -33,6 +34,7 @@ class Limits:
     upload_seconds: float = 6 * 3600
     upload_idle_seconds: float = 60
     directory_entries: int = 1_000_000
+    car_blocks: int = 2_000_000
     resolve: ResolveLimits = field(default_factory=ResolveLimits)
     send: SendLimits = field(default_factory=SendLimits)
 
@@ -56,6 +58,7 @@ class Gateway:
     profile: Profile = UNIXFS_V1_2025
     public_url: str | None = None
     sample: str | None = None
+    trustless: Trustless = field(default_factory=Trustless)
 
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)

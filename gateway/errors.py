@@ -18,7 +18,9 @@ from gateway.ranges import MalformedRange, UnsatisfiableRange
 from gateway.request_id import id_of
 from gateway.streaming import BrokenResponse, break_connection
 from ipld import errors as ipld
+from ipld.unixfs.paging import InvalidCursor
 from storage.index import UploadGone
+from storage.refused import IncompleteCar, InvalidTar
 
 log = logging.getLogger("cidgate.errors")
 
@@ -26,7 +28,9 @@ log = logging.getLogger("cidgate.errors")
 STATUS: Mapping[type[BaseException], int] = {
     ipld.InvalidCid: 400,
     ipld.InvalidPath: 400,
+    InvalidCursor: 400,
     ipld.InvalidCar: 400,
+    InvalidTar: 400,
     MalformedRange: 400,
     refusals.BadRequest: 400,
     Unauthenticated: 401,
@@ -50,6 +54,7 @@ STATUS: Mapping[type[BaseException], int] = {
     # The bytes are those that the CID names, so asking elsewhere or again gives the same: the fault is in the
     # content (as with an index.html that is a directory), not in this gateway (5xx) nor in the request.
     ipld.MalformedBlock: 422,
+    IncompleteCar: 422,
     refusals.TooManyRequests: 429,
     refusals.LegallyUnavailable: 451,
     refusals.NotSupported: 501,

@@ -15,7 +15,9 @@ from gateway.headers import content_disposition_name
 from gateway.refusals import BadRequest, Conflict, NotKept, UnsupportedMediaType
 from gateway.request import parse_parameters, target_of
 from gateway.upload_body import read_body
+from gateway.upload_car import CAR, add_car
 from gateway.upload_form import read_form
+from gateway.upload_tar import TAR, add_tar
 from ipld.cid import RAW, Cid, codec_code
 from ipld.errors import InvalidCid, WrongKind
 from ipld.paths import ContentPath
@@ -24,8 +26,6 @@ from storage.content import Added, CidMismatch, Owned
 
 _FORM = "multipart/form-data"
 _RAW_BLOCK = "application/vnd.ipld.raw"
-# Media types that mean something else than a file, and have no importer here yet.
-_UNSERVED = frozenset({"application/vnd.ipld.car", "application/x-tar"})
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,7 +52,7 @@ def writing(handler: Answer) -> Answer:
 
 @writing
 async def post_content(request: web.Request) -> web.StreamResponse:
-    """`POST /ipfs/`: a file, a form's files, or one block."""
+    """`POST /ipfs/`: a file, a form's files, a CAR, a TAR, or one block."""
     return await _add(request, name=None)
 
 
@@ -68,10 +68,7 @@ async def put_content(request: web.Request) -> web.StreamResponse:
         cid = Cid.parse(name)
     except InvalidCid:
         return await _add(request, name=name)
-    _refuse_unserved(request)
-    gateway = request.app[GATEWAY]
-    added = await gateway.content.add_exactly(cid, read_body(request), _owned(request, gateway, None))
-    return _created(added, f"/ipfs/{added.cid}")
+    return await _put_exactly(request, cid)
 
 
 @writing
@@ -100,10 +97,13 @@ async def _put_path(request: web.Request, path: ContentPath) -> web.Response:
 async def _add(request: web.Request, name: str | None) -> web.Response:
     gateway = request.app[GATEWAY]
     owned = _owned(request, gateway, name)
-    _refuse_unserved(request)
     if request.content_type == _RAW_BLOCK:
         return await _add_block(request, gateway, owned)
-    if request.content_type == _FORM:
+    if request.content_type == CAR:
+        added = await add_car(request, gateway, owned)
+    elif request.content_type == TAR:
+        added = await add_tar(request, gateway, owned)
+    elif request.content_type == _FORM:
         entries = read_form(request)
         added = await gateway.content.add_tree(entries, owned, lone_file=True)
     else:
@@ -111,9 +111,15 @@ async def _add(request: web.Request, name: str | None) -> web.Response:
     return _created(added, _location(added))
 
 
-def _refuse_unserved(request: web.Request) -> None:
-    if request.content_type in _UNSERVED:
-        raise UnsupportedMediaType(f"{request.content_type} cannot be imported here yet")
+async def _put_exactly(request: web.Request, cid: Cid) -> web.Response:
+    gateway = request.app[GATEWAY]
+    owned = _owned(request, gateway, None)
+    if request.content_type == TAR:
+        raise UnsupportedMediaType("a TAR is no CID's content: send it with POST")
+    if request.content_type == CAR:
+        return _created(await add_car(request, gateway, owned, cid), f"/ipfs/{cid}")
+    added = await gateway.content.add_exactly(cid, read_body(request), owned)
+    return _created(added, f"/ipfs/{added.cid}")
 
 
 async def _add_block(request: web.Request, gateway: Gateway, owned: Owned) -> web.Response:
@@ -170,7 +176,7 @@ def _created(added: Added, location: str) -> web.Response:
         hdrs.CONTENT_LOCATION: location,
         hdrs.ETAG: f'"{added.cid}"',
         "IPFS-Hash": str(added.cid),
-        "X-Ipfs-Roots": str(added.cid),
+        "X-Ipfs-Roots": ",".join(str(root) for root in (added.cid, *added.more)),
         "X-Ipfs-Path": location.partition("?")[0],
         hdrs.CONTENT_TYPE: "application/json; charset=utf-8",
     }

@@ -23,6 +23,7 @@ from gateway.probes import probes
 from gateway.sample import sample_cid
 from gateway.streaming import SendLimits
 from gateway.traffic import Traffic
+from gateway.trustless import Trustless
 from ipld.paths import ResolveLimits
 from ipld.unixfs.profiles import PROFILES
 from storage.content import Content
@@ -101,8 +102,18 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[Gateway, None]:
             limits=limits_of(settings),
             profile=PROFILES[settings.unixfs_profile],
             public_url=settings.public_url,
+            trustless=_trustless(settings),
             sample=sample_cid(PROFILES[settings.unixfs_profile]),
         )
+
+
+def _trustless(settings: Settings) -> Trustless:
+    listed = {
+        host.lower(): not gateway.deserialized_responses
+        for host, gateway in settings.public_gateways.items()
+        if gateway is not None
+    }
+    return Trustless(not settings.deserialized_responses, listed)
 
 
 def _name_what_is_not_used(settings: Settings) -> None:
@@ -121,6 +132,7 @@ def limits_of(settings: Settings) -> Limits:
         upload_seconds=settings.upload_timeout,
         upload_idle_seconds=settings.upload_idle_timeout,
         directory_entries=settings.max_directory_entries,
+        car_blocks=settings.max_car_blocks,
         resolve=ResolveLimits(segments=settings.max_path_segments),
         send=SendLimits(retrieval_timeout=settings.retrieval_timeout),
     )

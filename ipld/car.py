@@ -24,8 +24,8 @@ _VERSION = b"\x67version"
 _CID_TAG = b"\xd8\x2a"
 _BYTES, _ARRAY = 2, 4
 _ARGUMENT_BYTES = {24: 1, 25: 2, 26: 4, 27: 8}
-# A CARv2 begins with a header that has no roots.
-_V2_PRAGMA = b"\xa1\x67version\x02"
+# Every later version begins with a header that has no roots.
+_PRAGMA = b"\xa1\x67version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,18 @@ def frame(cid: Cid, size: int) -> bytes:
 
 def read_header(buffer: Buffer) -> tuple[tuple[Cid, ...], int]:
     """The roots, and where the first section begins; InvalidCar also where more bytes are needed."""
-    parsed = _header(buffer)
+    parsed = _header(buffer, 0)
     if parsed is None:
         raise InvalidCar("the header is cut off", len(buffer))
     return parsed
 
 
-def _header(buffer: Buffer) -> tuple[tuple[Cid, ...], int] | None:
-    span = _span(buffer, 0, 0, MAX_HEADER_BYTES)
+def _header(buffer: Buffer, base: int) -> tuple[tuple[Cid, ...], int] | None:
+    span = _span(buffer, 0, base, MAX_HEADER_BYTES)
     if span is None:
         return None
     start, end = span
-    return _Header(bytes(buffer[start:end]), start).roots(), end
+    return _Header(bytes(buffer[start:end]), base + start).roots(), end
 
 
 def _span(buffer: Buffer, at: int, base: int, limit: int) -> tuple[int, int] | None:
@@ -81,15 +81,17 @@ def _span(buffer: Buffer, at: int, base: int, limit: int) -> tuple[int, int] | N
 class CarParser:
     """Turns the pieces of a CAR, cut anywhere, into its sections; holds at most one of them.
 
-    `roots` is None until the header is read. Call `close` at the end of the stream: it raises
-    InvalidCar where the CAR stops inside a section.
+    `roots` is None, and `header` empty, until the header is read. Call `close` at the end of the
+    stream: it raises InvalidCar where the CAR stops inside a section. `base` is where the CAR begins
+    in what the client sent: all offsets count from there.
     """
 
-    def __init__(self, max_section_bytes: int = MAX_SECTION_BYTES) -> None:
+    def __init__(self, max_section_bytes: int = MAX_SECTION_BYTES, base: int = 0) -> None:
         self.roots: tuple[Cid, ...] | None = None
+        self.header = b""
         self._max_section_bytes = max_section_bytes
         self._buffer = bytearray()
-        self._base = 0
+        self._base = base
 
     def feed(self, data: Buffer) -> Iterator[Section]:
         """The sections that this piece completes; the iterator must be used up."""
@@ -105,15 +107,16 @@ class CarParser:
 
     def close(self) -> None:
         if self.roots is None:
-            raise InvalidCar("the header is cut off", len(self._buffer))
+            raise InvalidCar("the header is cut off", self._base + len(self._buffer))
         if self._buffer:
             raise InvalidCar("the last section is cut off", self._base)
 
     def _read_header(self) -> int:
-        parsed = _header(self._buffer)
+        parsed = _header(self._buffer, self._base)
         if parsed is None:
             return 0
         self.roots, end = parsed
+        self.header = bytes(self._buffer[:end])
         return end
 
     def _section(self, at: int) -> tuple[Section, int] | None:
@@ -140,8 +143,8 @@ class _Header:
         self._at = 0
 
     def roots(self) -> tuple[Cid, ...]:
-        if self._body.startswith(_V2_PRAGMA):
-            raise self._error("this is a CARv2, and only CARv1 is read")
+        if self._body.startswith(_PRAGMA):
+            raise self._error("this is no CARv1")
         if self._take(1) != bytes([_MAP_OF_TWO]):
             raise self._error("the header is not a map of roots and version")
         # dag-cbor puts the shorter key first, but some writers did not.

@@ -71,7 +71,9 @@ class Cid:
     def read(cls, buffer: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Cid, int]:
         """The CID that begins at `offset`, and where it ends (CAR sections)."""
         head = bytes(buffer[offset : offset + MAX_BYTES])
-        end = _V0_BYTES if head[:2] == _SHA2_256 else _end_of_v1(head)
+        end = _V0_BYTES if head[:2] == _SHA2_256 else _V1_BYTES
+        if end == _V1_BYTES and head[:4] not in _COMMON:
+            end = _end_of_v1(head)
         if end > len(head):
             raise InvalidCid("CID is cut off")
         return trusted(head[:end]), offset + end
@@ -116,11 +118,13 @@ class Cid:
     @property
     def hash_code(self) -> int:
         multihash = self.multihash
-        return varint.read(multihash, 0, len(multihash))[0]
+        return multihash[0] if multihash[0] < 0x80 else varint.read(multihash, 0, len(multihash))[0]
 
     @property
     def digest(self) -> bytes:
         multihash = self.multihash
+        if multihash[0] < 0x80 and multihash[1] < 0x80:
+            return multihash[2:]
         at = varint.read(multihash, 0, len(multihash))[1]
         return multihash[varint.read(multihash, at, len(multihash))[1] :]
 

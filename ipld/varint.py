@@ -41,6 +41,8 @@ def size(value: int) -> int:
 
 def read(buffer: Bytes, offset: int, stop: int) -> tuple[int, int]:
     """The value at `offset` and where it ends; minimal encodings only (multiformats/unsigned-varint)."""
+    if offset < stop and buffer[offset] < 0x80:
+        return buffer[offset], offset + 1
     value, end = _read(buffer, offset, stop, MAX_BYTES)
     if end - offset > 1 and buffer[end - 1] == 0:
         raise InvalidVarint("varint is not minimal")

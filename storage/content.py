@@ -12,25 +12,24 @@ from uuid import UUID
 
 from ipld import car, dag_pb
 from ipld.blocks import MAX_BLOCK_BYTES, Block, BlockReader, Buffer
-from ipld.cid import DAG_PB, RAW, Cid
+from ipld.cid import Cid
 from ipld.errors import BlockCorrupt, BlockNotFound, MalformedBlock, StoreUnavailable
 from ipld.hashes import verify
+from ipld.links import block_links, stored
 from ipld.unixfs.edit import put_link, remove_link
 from ipld.unixfs.node import Link
 from ipld.unixfs.profiles import PROFILES, UNIXFS_V1_2025, Profile
+from storage.car_import import CarImport, CarTerms
 from storage.closures import closure_of, links_of
 from storage.drafts import BlockHead, CarDraft, Draft, FileDraft, car_object, file_object
 from storage.index import Closure, Committed, Index, Layout, NewObject, NewUpload, UploadGone
 from storage.objects import ObjectStore
+from storage.refused import CidMismatch as CidMismatch  # noqa: PLC0414 - others know it from here
 from storage.tree import Tree, TreeEntry
 from storage.twins import check_twin
 from storage.uninterrupted import uninterrupted
 
 logger = logging.getLogger(__name__)
-
-
-class CidMismatch(ValueError):
-    """The body does not hash to the CID that the client named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +43,17 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What is now kept. `size` is that of the file, or of all blocks of a directory."""
+    """What is now kept. `size` is that of the file, or of all blocks of a directory, or of the CAR.
+
+    `more` are the other roots of a CAR.
+    """
 
     cid: Cid
     size: int
     name: str
     profile: str | None
     is_directory: bool = False
+    more: Sequence[Cid] = ()
 
 
 class Content:
@@ -129,10 +132,10 @@ class Content:
             return await self._commit([new], owned, size=len(data))
 
     async def _linked(self, cid: Cid, data: bytes) -> Closure:
-        if cid.codec != DAG_PB:
-            # Nobody here reads the links of other codecs.
-            return Closure(complete=cid.codec == RAW)
-        return await closure_of(self._index, links_of([Block(cid, data)]))
+        links = await asyncio.to_thread(block_links, cid, data)
+        if links is None:
+            return Closure(complete=False)
+        return await closure_of(self._index, {link.multihash for link in stored(links)})
 
     async def add_tree(
         self, entries: AsyncIterator[TreeEntry], owned: Owned, *, lone_file: bool = False
@@ -161,6 +164,17 @@ class Content:
             link, new = await tree.finish()
             added = await self._commit([new] if first is None else [first, new], owned, size=link.tsize)
             return replace(added, is_directory=True)
+
+    async def add_car(self, source: AsyncIterable[Buffer], owned: Owned, terms: CarTerms) -> Added:
+        """A CAR of any version, as it comes; each of its roots is then kept, and let go, by itself."""
+        async with AsyncExitStack() as stack:
+
+            async def begin(head_size: int) -> Draft:
+                return await stack.enter_async_context(self._draft("imports", head_size))
+
+            taken = await CarImport(terms, begin).take(source, self._index)
+            added = await self._commit([taken.new], owned, roots=taken.roots)
+            return replace(added, profile=None)
 
     async def put(
         self, root: Cid, segments: Sequence[str], source: AsyncIterable[Buffer], owned: Owned
@@ -258,19 +272,23 @@ class Content:
         except StoreUnavailable as error:
             logger.warning("%s could not be deleted, the next sweep will: %s", key, error)
 
-    async def _commit(self, objects: Sequence[NewObject], owned: Owned, size: int | None = None) -> Added:
+    async def _commit(
+        self, objects: Sequence[NewObject], owned: Owned, size: int | None = None, roots: Sequence[Cid] = ()
+    ) -> Added:
         for known in objects:
             await check_twin(self._objects, self._index, known.root)
         new = objects[-1]
         # Names come from clients, and Postgres takes neither NUL nor half a surrogate pair.
         name = owned.name.encode("utf-8", "replace").decode().replace("\0", "?")
-        upload = NewUpload(owned.owner, new.root, name, new.size if size is None else size)
+        root, *more = roots or [new.root]
+        upload = NewUpload(owned.owner, root, name, new.size if size is None else size)
+        uploads = [upload, *(replace(upload, root=other) for other in more)]
         # Once begun it must not be torn by a client that leaves: it happens or it does not.
-        await uninterrupted(self._commit_and_clean(objects, upload))
-        return Added(new.root, upload.size, name, new.profile or owned.profile.name)
+        await uninterrupted(self._commit_and_clean(objects, uploads))
+        return Added(root, upload.size, name, new.profile or owned.profile.name, more=more)
 
-    async def _commit_and_clean(self, objects: Sequence[NewObject], upload: NewUpload) -> Committed:
-        committed = await self._index.commit(objects, upload)
+    async def _commit_and_clean(self, objects: Sequence[NewObject], uploads: list[NewUpload]) -> Committed:
+        committed = await self._index.commit(objects, *uploads)
         for key in committed.surplus:
             await self._discard(key)
         return committed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -85,20 +85,9 @@ class FileDraft:
         self.size = 0
 
     async def fill(self, source: AsyncIterable[Buffer]) -> None:
-        """Take the whole stream; while one batch is hashed and written the next one comes in."""
-        work: asyncio.Task[None] | None = None
-        try:
-            async with aclosing(batches(source)) as whole:
-                async for batch in whole:
-                    if work is not None:
-                        await work
-                    work = asyncio.create_task(self._take(batch))
-            if work is not None:
-                await work
-        finally:
-            if work is not None:
-                # The batch must not be under a running write when the draft is dropped.
-                await uninterrupted(_ended(work))
+        """Take the whole stream."""
+        async with aclosing(batches(source)) as whole:
+            await in_turns(whole, self._take)
 
     async def _take(self, batch: Buffer) -> None:
         await asyncio.gather(asyncio.to_thread(self._rows.add, batch), self._writer.write(batch))
@@ -107,6 +96,24 @@ class FileDraft:
     async def finish(self) -> list[tuple[Profile, BuiltFile, list[BlockRow]]]:
         """For each profile what was built, and every row of the object."""
         return await asyncio.to_thread(self._rows.finish)
+
+
+async def in_turns(
+    whole: AsyncIterable[Buffer], take: Callable[[Buffer], Coroutine[None, None, None]]
+) -> None:
+    """Take every batch; while one is hashed and written the next one comes in."""
+    work: asyncio.Task[None] | None = None
+    try:
+        async for batch in whole:
+            if work is not None:
+                await work
+            work = asyncio.create_task(take(batch))
+        if work is not None:
+            await work
+    finally:
+        if work is not None:
+            # The batch must not be under a running write when the draft is dropped.
+            await uninterrupted(_ended(work))
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
@@ -60,17 +60,19 @@ class NewObject:
     """An object that is durable in the store and not yet in the index.
 
     `needs` are the ids of the objects that hold the blocks which its DAG links to and it lacks;
-    `partial` says that nothing here holds some of them, or that nobody looked.
+    `partial` says that nothing here holds some of them, or that nobody looked. `distinct` promises
+    that no two rows are of one block.
     """
 
     key: str
     layout: Layout
     root: Cid
     size: int
-    rows: Sequence[BlockRow]
+    rows: Collection[BlockRow]
     profile: str | None = None
     needs: frozenset[int] = frozenset()
     partial: bool = False
+    distinct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +154,15 @@ class Index(Protocol):
         """Note that an object is about to be written under `key`."""
         ...
 
-    async def commit(self, objects: Sequence[NewObject], upload: NewUpload) -> Committed:
+    async def commit(self, objects: Sequence[NewObject], upload: NewUpload, *more: NewUpload) -> Committed:
         """Index the objects and give the last one's DAG to the owner, in one transaction.
 
-        The last object is the one with the upload's root; it needs all the others. Raises
-        UploadGone.
+        The last object is the one with the upload's root; it needs all the others. `more` are
+        further roots that lie in it, each to be kept and let go by itself. Raises UploadGone.
         """
         ...
 
-    async def adopt(self, new: NewObject, upload: NewUpload) -> Committed:
+    async def adopt(self, new: NewObject, upload: NewUpload, *more: NewUpload) -> Committed:
         """As `commit`, for an object that was found in the store and never begun: it is never
         unsettled on the way, so that no sweep deletes it if this is cut short. Raises UploadGone
         where the key belongs to something else that is under way."""

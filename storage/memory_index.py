@@ -58,7 +58,7 @@ class MemoryIndex:
     async def begin(self, key: str) -> None:
         self._unsettled[key] = _Unsettled()
 
-    async def commit(self, objects: Sequence[NewObject], upload: NewUpload) -> Committed:
+    async def commit(self, objects: Sequence[NewObject], upload: NewUpload, *more: NewUpload) -> Committed:
         self._check(objects)
         surplus: list[str] = []
         placed: list[int] = []
@@ -66,16 +66,17 @@ class MemoryIndex:
             object_id, dropped = self._place(new, new.needs.union(placed))
             placed.append(object_id)
             surplus.extend(dropped)
-        held = self._holds.setdefault((upload.owner, upload.root.raw, upload.name), set())
-        held.update(placed, *(self._objects[object_id].needs for object_id in placed))
+        for each in (upload, *more):
+            held = self._holds.setdefault((each.owner, each.root.raw, each.name), set())
+            held.update(placed, *(self._objects[object_id].needs for object_id in placed))
         return Committed(placed[-1], surplus)
 
-    async def adopt(self, new: NewObject, upload: NewUpload) -> Committed:
+    async def adopt(self, new: NewObject, upload: NewUpload, *more: NewUpload) -> Committed:
         if new.key in self._unsettled or await self.known([new.key]):
             raise UploadGone(f"{new.key} is being written or deleted")
         self._unsettled[new.key] = _Unsettled()
         try:
-            return await self.commit([new], upload)
+            return await self.commit([new], upload, *more)
         except UploadGone:
             del self._unsettled[new.key]
             raise

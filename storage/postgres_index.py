@@ -143,38 +143,41 @@ class PostgresIndex:
         async with unavailable_is_said():
             await self._pool.execute("INSERT INTO unsettled_objects (key) VALUES ($1)", key)
 
-    async def commit(self, objects: Sequence[NewObject], upload: NewUpload) -> Committed:
-        return await self._commit(objects, upload)
+    async def commit(self, objects: Sequence[NewObject], upload: NewUpload, *more: NewUpload) -> Committed:
+        return await self._commit(objects, (upload, *more))
 
-    async def adopt(self, new: NewObject, upload: NewUpload) -> Committed:
+    async def adopt(self, new: NewObject, upload: NewUpload, *more: NewUpload) -> Committed:
         async def begin(connection: Connection) -> None:
             await connection.execute("INSERT INTO unsettled_objects (key) VALUES ($1)", new.key)
             if await connection.fetchval("SELECT EXISTS (SELECT FROM objects WHERE key = $1)", new.key):
                 raise UploadGone(f"{new.key} is in the index already")
 
         try:
-            return await self._commit([new], upload, begin)
+            return await self._commit([new], (upload, *more), begin)
         except asyncpg.UniqueViolationError as error:
             raise UploadGone(f"{new.key} is being written or deleted") from error
 
     async def _commit(
         self,
         objects: Sequence[NewObject],
-        upload: NewUpload,
+        uploads: Sequence[NewUpload],
         begin: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> Committed:
         async def work(connection: Connection) -> Committed:
             if begin is not None:
                 await begin(connection)
             # Before any object, because a release of the same upload begins with the same lock.
-            upload_id = await upload_row(connection, upload)
+            ids = [
+                await upload_row(connection, each) for each in sorted(uploads, key=lambda one: one.root.raw)
+            ]
             placed: list[int] = []
             surplus: list[str] = []
             for new in objects:
                 object_id, dropped = await place(connection, new, new.needs.union(placed))
                 placed.append(object_id)
                 surplus.extend(dropped)
-            await hold(connection, upload_id, placed)
+            for upload_id in ids:
+                await hold(connection, upload_id, placed)
             if not {new.key for new in objects}.issuperset(surplus):
                 await raise_epoch(connection)
             return Committed(placed[-1], surplus)

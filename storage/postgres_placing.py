@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 from uuid import UUID, uuid4
 
@@ -124,7 +124,7 @@ async def place(connection: Connection, new: NewObject, needs: frozenset[int]) -
     if settled is None:
         raise UploadGone("the upload took so long that its object was swept away")
     object_id = await _insert_object(connection, new)
-    await _copy_rows(connection, object_id, new.rows)
+    await _copy_rows(connection, object_id, new.rows if new.distinct else _distinct(new.rows))
     needed = await connection.fetch(_NEED, object_id, list(needs))
     if old is None or any(row[0] == old.object_id for row in needed):
         return object_id, []
@@ -158,18 +158,18 @@ async def _insert_object(connection: Connection, new: NewObject) -> int:
     return object_id
 
 
-async def _copy_rows(connection: Connection, object_id: int, rows: Iterable[BlockRow]) -> None:
+def _distinct(rows: Iterable[BlockRow]) -> Iterator[BlockRow]:
     seen: set[bytes] = set()
+    for row in rows:
+        if row.multihash not in seen:
+            seen.add(row.multihash)
+            yield row
 
-    def records() -> Iterable[tuple[bytes, int, int, int, bool, bytes | None]]:
-        for row in rows:
-            if row.multihash not in seen:
-                seen.add(row.multihash)
-                yield (row.multihash, object_id, row.offset, row.length, row.wrapped, row.inline)
 
+async def _copy_rows(connection: Connection, object_id: int, rows: Iterable[BlockRow]) -> None:
     await connection.copy_records_to_table(
         "blocks",
-        records=records(),
+        records=((row.multihash, object_id, row.offset, row.length, row.wrapped, row.inline) for row in rows),
         columns=["multihash", "object_id", "offset", "length", "wrapped", "inline"],
         timeout=BULK_SECONDS,
     )

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
-from ipld import dag_pb
 from ipld.blocks import Buffer
-from ipld.car import CarParser, Section
-from ipld.cid import DAG_PB, RAW, Cid
-from ipld.errors import BlockCorrupt, InvalidCar, InvalidCid, MalformedBlock
-from ipld.hashes import verify
-from ipld.unixfs.node import leaf_data, leaf_wrapping
+from ipld.cid import Cid
+from ipld.errors import InvalidCar, InvalidCid
 from ipld.unixfs.profiles import PROFILES, Profile
+from storage.block_table import MOST_NUMBERS
+from storage.car_blocks import CarBlocks
+from storage.car_import import object_root, roots_of
 from storage.closures import closure_of, parts
 from storage.drafts import FileRows, batches
-from storage.index import OPERATOR, BlockRow, Index, Layout, NewObject, NewUpload, UploadGone
+from storage.index import OPERATOR, Index, Layout, NewObject, NewUpload, UploadGone
 from storage.objects import ObjectNotFound, ObjectStore
 from storage.twins import check_twin
 
@@ -37,6 +36,7 @@ class _Read:
     """An object read anew; `outside` are the blocks that it links to and does not hold."""
 
     new: NewObject
+    roots: Sequence[Cid]
     outside: frozenset[bytes] = field(default=frozenset())
 
 
@@ -126,7 +126,8 @@ class Reindex:
         new = replace(read.new, needs=kept.objects, partial=partial)
         await check_twin(self._objects, self._index, new.root)
         try:
-            committed = await self._index.adopt(new, NewUpload(OPERATOR, new.root, "", new.size))
+            uploads = [NewUpload(OPERATOR, root, "", new.size) for root in read.roots]
+            committed = await self._index.adopt(new, *uploads)
         except UploadGone as error:
             logger.warning("%s is left out: %s", new.key, error)
             return False
@@ -139,10 +140,11 @@ class Reindex:
 
 async def _read_object(key: str, size: int, pieces: AsyncGenerator[Buffer, None]) -> _Read:
     kind, _, rest = key.partition("/")
-    if kind == "cars":
+    if kind in ("cars", "imports"):
         return await _read_car(key, size, pieces)
     if kind == "files":
-        return _Read(await _read_file(key, rest.partition("/")[0], size, pieces))
+        new = await _read_file(key, rest.partition("/")[0], size, pieces)
+        return _Read(new, [new.root])
     raise NotOurs("no object of this program has such a key")
 
 
@@ -167,45 +169,19 @@ def _cid(named: str) -> Cid:
 
 
 async def _read_car(key: str, size: int, pieces: AsyncGenerator[Buffer, None]) -> _Read:
-    parser = CarParser()
-    rows: list[BlockRow] = []
-    links: set[bytes] = set()
-    opaque = False
+    # The upload kept to a limit, which may have been another one then.
+    blocks = CarBlocks(max_blocks=MOST_NUMBERS)
     try:
-        async for piece in pieces:
-            opaque |= await asyncio.to_thread(_index_sections, parser, piece, rows, links)
-        parser.close()
-    except (InvalidCar, InvalidCid, BlockCorrupt, MalformedBlock) as error:
+        async for batch in batches(pieces):
+            await asyncio.to_thread(blocks.add, batch)
+        blocks.reader.close()
+    except InvalidCar as error:
         raise NotOurs(str(error)) from error
-    if parser.roots is None or len(parser.roots) != 1:
-        raise NotOurs("a CAR object has one root")
-    outside = frozenset(links.difference(row.multihash for row in rows))
-    return _Read(NewObject(key, Layout.CAR, parser.roots[0], size, rows, partial=opaque), outside)
-
-
-def _index_sections(parser: CarParser, piece: Buffer, rows: list[BlockRow], links: set[bytes]) -> bool:
-    """Whether there are blocks whose links nobody here reads."""
-    opaque = False
-    for section in parser.feed(piece):
-        verify(section.cid, section.data)
-        wrapped = False
-        if section.cid.codec == DAG_PB:
-            node = dag_pb.decode(section.data)
-            links.update(link.cid.multihash for link in node.links if not link.cid.is_identity)
-            wrapped = not node.links
-        else:
-            opaque |= section.cid.codec != RAW
-        rows.append(_row(section, wrapped))
-    return opaque
-
-
-def _row(section: Section, may_be_wrapped: bool) -> BlockRow:
-    """The row that the upload made: of the file data alone where the block is a leaf of a file."""
-    multihash, data = section.cid.multihash, section.data
-    if may_be_wrapped:
-        with suppress(MalformedBlock):
-            length = len(leaf_data(section.cid, data))
-            before, after = leaf_wrapping(length)
-            if data.startswith(before) and data.endswith(after) and len(data) == len(before + after) + length:
-                return BlockRow(multihash, section.offset + len(before), length, wrapped=True)
-    return BlockRow(multihash, section.offset, len(data))
+    roots = roots_of(blocks)
+    if not roots:
+        raise NotOurs("it has neither roots nor blocks")
+    gaps = await asyncio.to_thread(blocks.gaps, roots)
+    is_partial = next(gaps.opaque(), None) is not None or blocks.first_lost(roots) is not None
+    rows = blocks.rows(len(blocks.reader.header))
+    new = NewObject(key, Layout.CAR, object_root(roots), size, rows, partial=is_partial, distinct=True)
+    return _Read(new, roots, frozenset(cid.multihash for cid in gaps.absent()))

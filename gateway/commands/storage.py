@@ -12,6 +12,7 @@ from typing import TypeVar
 import click
 
 from config.settings import Settings
+from gateway.commands.cars import CAR_SUFFIX, import_car
 from gateway.commands.errors import said_plainly
 from gateway.context import Gateway
 from gateway.wiring import open_gateway, open_reindex
@@ -27,17 +28,23 @@ _READ_BYTES = 1024 * 1024
 
 @click.command("import")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--partial", is_flag=True, help="Take CARs of which blocks are missing.")
 @click.option("--profile", type=click.Choice(list(PROFILES)), help="How files are cut (UNIXFS_PROFILE).")
 @click.pass_obj
-def import_(settings: Settings, paths: tuple[Path, ...], profile: str | None) -> None:
-    """Add each FILE or DIRECTORY and print its CID, the path beside it."""
+def import_(settings: Settings, paths: tuple[Path, ...], partial: bool, profile: str | None) -> None:
+    """Add each FILE, DIRECTORY or CAR (by its ending) and print its CID, the path beside it."""
     total = sum(_size(path) for path in paths)
 
     async def work(gateway: Gateway) -> None:
         with click.progressbar(length=total, label="Importing", file=sys.stderr) as bar:
             for path in paths:
-                added = await _import(gateway, path, profile, bar.update)
-                click.echo(f"{added.cid} {path}")
+                if path.suffix == CAR_SUFFIX and path.is_file():
+                    source = _read(path, bar.update)
+                    added = await import_car(gateway, path.name, source, partial=partial)
+                else:
+                    added = await _import(gateway, path, profile, bar.update)
+                for root in (added.cid, *added.more):
+                    click.echo(f"{root} {path}")
 
     _run(settings, work)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from ipld.blocks import BlockReader
 from ipld.cid import Cid
+from ipld.dag_pb import PBLink
 from ipld.errors import MalformedBlock, NotUnixFs, WrongKind
 from ipld.lookahead import in_order
 from ipld.unixfs.hamt import Position, Shard, Slot, max_depth
@@ -25,18 +26,29 @@ class Lookup:
     trail: tuple[Cid, ...]
 
 
-async def list_entries(blocks: BlockReader, cid: Cid) -> AsyncGenerator[Link, None]:
-    """The entries of a directory; WrongKind for files. Close it (`aclosing`) when stopping early."""
+async def list_entries(blocks: BlockReader, cid: Cid, after: str | None = None) -> AsyncGenerator[Link, None]:
+    """The entries of a directory, or those behind the one called `after`; WrongKind for files.
+
+    Close it (`aclosing`) when stopping early.
+    """
     node = decode_node(cid, await blocks.get(cid))
     if node.kind not in LISTABLE:
         raise WrongKind(f"{cid} is not a directory")
     if node.kind == Kind.DIRECTORY:
-        for entry in node.links:
+        for entry in _behind(node.links, after):
             yield Link(entry.name or "", entry.cid, entry.tsize or 0)
         return
-    async with aclosing(_list_hamt(blocks, Shard(node))) as links:
+    async with aclosing(_list_hamt(blocks, Shard(node), after)) as links:
         async for link in links:
-            yield link
+            if link.name != after:
+                yield link
+
+
+def _behind(links: Sequence[PBLink], after: str | None) -> Sequence[PBLink]:
+    if after is None:
+        return links
+    place = next((number for number, link in enumerate(links) if link.name == after), len(links))
+    return links[place + 1 :]
 
 
 async def find_entry(blocks: BlockReader, cid: Cid, name: str) -> Lookup:
@@ -77,22 +89,24 @@ def _deeper(cid: Cid, block: bytes, fanout: int) -> Shard:
 
 
 class _Level:
-    """A shard being listed: what is left of it, its sub-shards on the way, and the slots above."""
+    """A shard being listed from its slot `first` on: what is left of it, its sub-shards on the way, and
+    the slots above."""
 
     __slots__ = ("prefix", "shards", "slots")
 
-    def __init__(self, blocks: BlockReader, shard: Shard, prefix: int) -> None:
-        slots = shard.slots()
-        self.slots = iter(slots)
-        below = [slot.cid for slot in slots if not slot.name]
-        self.shards = in_order(blocks.get, below, SHARDS_AHEAD)
+    def __init__(self, blocks: BlockReader, shard: Shard, prefix: int, first: int) -> None:
+        slots = [slot for slot in shard.slots() if slot.place >= first]
+        self.slots: Iterator[Slot] = iter(slots)
+        self.shards = in_order(blocks.get, [slot.cid for slot in slots if not slot.name], SHARDS_AHEAD)
         self.prefix = prefix
 
 
-async def _list_hamt(blocks: BlockReader, root: Shard) -> AsyncGenerator[Link, None]:
+async def _list_hamt(blocks: BlockReader, root: Shard, after: str | None) -> AsyncGenerator[Link, None]:
     fanout = root.fanout
     bits = fanout.bit_length() - 1
-    stack = [_Level(blocks, root, 0)]
+    # Slots before the place of `after` are passed over, as long as its path is followed down.
+    behind = Position.of(after, fanout) if after is not None else None
+    stack = [_Level(blocks, root, 0, behind.slot(0) if behind else 0)]
     try:
         while stack:
             level = stack[-1]
@@ -105,10 +119,13 @@ async def _list_hamt(blocks: BlockReader, root: Shard) -> AsyncGenerator[Link, N
                 _check_place(slot, prefix, bits * len(stack), fanout)
                 yield Link(slot.name, slot.cid, slot.tsize)
                 continue
-            if len(stack) == max_depth(fanout):
+            depth = len(stack)
+            if depth == max_depth(fanout):
                 raise MalformedBlock(f"{slot.cid} is a HAMT shard deeper than its hash has bits")
             shard = _deeper(slot.cid, await anext(level.shards), fanout)
-            stack.append(_Level(blocks, shard, prefix))
+            on_path = behind is not None and behind.hashed >> 64 - bits * depth == prefix
+            first = behind.slot(depth) if behind is not None and on_path else 0
+            stack.append(_Level(blocks, shard, prefix, first))
     finally:
         for level in stack:
             await level.shards.aclose()
