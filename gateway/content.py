@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from cache.blocks import provenance
 from gateway.answers import Question
 from gateway.context import GATEWAY, Gateway
 from gateway.formats import REPRESENT
-from gateway.refusals import NotAcceptable, NotSupported
+from gateway.refusals import NotSupported, PreconditionFailed
 from gateway.representation import Representation, send
 from gateway.request import ContentRequest, accept_of
+from gateway.trustless import require_verifiable
+from ipld.errors import BlockNotFound, NameNotFound
 from ipld.paths import Found, resolve
 
 # Where the answer came from, for the access log and the metrics.
@@ -26,6 +28,8 @@ async def get_content(request: web.Request) -> web.StreamResponse:
     places: list[str] = []
     provenance.set(places)
     try:
+        if gateway.trustless.applies(request.headers.get(hdrs.HOST)):
+            require_verifiable(ContentRequest.parse(request, gateway.limits.path_bytes))
         shown = gateway.answers.get(question)
         if shown is None:
             shown = await _find(request, gateway, question)
@@ -37,13 +41,24 @@ async def get_content(request: web.Request) -> web.StreamResponse:
 async def _find(request: web.Request, gateway: Gateway, question: Question) -> Representation:
     epoch = gateway.answers.epoch
     wanted = ContentRequest.parse(request, gateway.limits.path_bytes)
-    # A TimeoutError here is 504: the content may exist and could not be found in time.
-    async with asyncio.timeout(gateway.limits.send.retrieval_timeout):
-        found = await resolve(gateway.names, gateway.blocks, wanted.path, gateway.limits.resolve)
-        shown = await represent(gateway, wanted, found)
+    try:
+        # A TimeoutError here is 504: the content may exist and could not be found in time.
+        async with asyncio.timeout(gateway.limits.send.retrieval_timeout):
+            found = await resolve(gateway.names, gateway.blocks, wanted.path, gateway.limits.resolve)
+            shown = await represent(gateway, wanted, found)
+    except (BlockNotFound, NameNotFound) as error:
+        if only_if_cached(request):
+            raise PreconditionFailed(f"{wanted.path} not in local datastore") from error
+        raise
     if not found.mutable:
         gateway.answers.put(question, shown, epoch)
     return shown
+
+
+def only_if_cached(request: web.Request) -> bool:
+    """RFC 9111 section 5.2.1.7: the client wants no effort beyond this gateway's own stores."""
+    directives = ",".join(request.headers.getall(hdrs.CACHE_CONTROL, [])).split(",")
+    return any(directive.strip().lower() == "only-if-cached" for directive in directives)
 
 
 async def represent(gateway: Gateway, wanted: ContentRequest, found: Found) -> Representation:
@@ -53,8 +68,6 @@ async def represent(gateway: Gateway, wanted: ContentRequest, found: Found) -> R
             f"{found.cid} is not UnixFS, so /{'/'.join(found.remainder)} cannot be followed inside it; "
             "ask for the block itself with format=raw"
         )
-    if wanted.format not in REPRESENT:
-        raise NotAcceptable(f"the format {wanted.format} is not served here; ask for format=raw")
     return await REPRESENT[wanted.format](gateway.blocks, wanted, found)
 
 

@@ -42,11 +42,14 @@ def fast_lane(gateway: Gateway, access_log: AccessLog | None, rest: Handler) -> 
     answers = gateway.answers
     traffic = gateway.traffic
     metrics = gateway.metrics
+    trustless = gateway.trustless
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.method != hdrs.METH_GET or traffic.full:
             return await rest(request)
         headers = request.headers
+        if trustless.anywhere and trustless.applies(headers.get(hdrs.HOST)):
+            return await rest(request)
         shown = answers.get((request.raw_path, accept_of(request)))
         if shown is None or shown.body is None or len(shown.body) > WHOLE_BYTES or _is_special(request):
             return await rest(request)

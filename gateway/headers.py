@@ -28,12 +28,8 @@ _EXPOSED = (
 )
 # On every response, errors and 304 as well: a page must be able to read why it got nothing.
 CORS: Mapping[str, str] = MappingProxyType(
-    {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": _EXPOSED}
-)
-# Answers a preflight request (the Fetch standard, "CORS protocol").
-PREFLIGHT: Mapping[str, str] = MappingProxyType(
     {
-        **CORS,
+        "Access-Control-Allow-Origin": "*",
         "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS, POST, PUT, DELETE, PATCH",
         "Access-Control-Allow-Headers": (
             "Authorization, Content-Type, Content-Disposition, If-Match, If-None-Match, If-Modified-Since, "
@@ -41,9 +37,11 @@ PREFLIGHT: Mapping[str, str] = MappingProxyType(
             "Upload-Offset, Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, "
             "Upload-Checksum, Tus-Resumable"
         ),
-        "Access-Control-Max-Age": "86400",
+        "Access-Control-Expose-Headers": _EXPOSED,
     }
 )
+# Answers a preflight request (the Fetch standard, "CORS protocol").
+PREFLIGHT: Mapping[str, str] = MappingProxyType({**CORS, "Access-Control-Max-Age": "86400"})
 
 
 def mutable(ttl: int | None, *, listing: bool = False) -> str | None:

@@ -40,4 +40,6 @@ def set_up_logging(settings: Settings) -> None:
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    # It tells of every step of a migration, which nobody asked for on a first start.
+    logging.getLogger("asyncpg_trek").setLevel(logging.WARNING)
     logging.basicConfig(level=settings.log_level.value.upper(), handlers=[handler], force=True)

@@ -44,11 +44,13 @@ _PLAIN = frozenset({"*/*", "text/html", "application/xhtml+xml"})
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The format, the parameters of its entry in `Accept`, and whether `Accept` chose it."""
+    """The format, the parameters of its entry in `Accept`, and whether `Accept` alone chose it."""
 
     format: Format
     parameters: Mapping[str, str] = field(default_factory=dict)
     by_accept: bool = False
+    # Neither `?format=` nor an `Accept` that names anything.
+    nothing_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def negotiate(query_format: str | None, accept: str | None) -> Wanted:
             return Wanted(MEDIA_TYPES[entry.media_type], entry.parameters, by_accept=True)
         if entry.media_type in _PLAIN:
             break
-    return Wanted(Format.UNIXFS)
+    named_any = query_format in _NAMES or any(entry.media_type != "*/*" for entry in entries)
+    return Wanted(Format.UNIXFS, nothing_asked=not named_any)
 
 
 def _entries(accept: str) -> list[_Entry]:

@@ -7,9 +7,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import hdrs, web
 
+from gateway.headers import accepts_html
 from gateway.negotiation import Format, Wanted, negotiate
 from gateway.refusals import BadRequest
 from ipld.paths import ContentPath
+
+# Entries of a directory on one page, unless the client says otherwise.
+DEFAULT_LIMIT, MAX_LIMIT = 1000, 10_000
 
 # The content path of a request, percent-encoded, once it was understood.
 CONTENT_PATH: web.RequestKey[str] = web.RequestKey("content_path", str)
@@ -17,7 +21,11 @@ CONTENT_PATH: web.RequestKey[str] = web.RequestKey("content_path", str)
 
 @dataclass(frozen=True, slots=True)
 class ContentRequest:
-    """A request for content. `raw_path` and `query` are as the client sent them."""
+    """A request for content. `raw_path` and `query` are as the client sent them.
+
+    `html` is whether `Accept` names HTML; `index` whether an index.html is wanted; `limit` and
+    `cursor` choose a page of a directory.
+    """
 
     path: ContentPath
     wanted: Wanted
@@ -25,8 +33,11 @@ class ContentRequest:
     query: str
     filename: str | None = None
     download: bool = False
-    cursor: int = 0
+    cursor: str = ""
     go_get: bool = False
+    html: bool = False
+    index: bool = True
+    limit: int = DEFAULT_LIMIT
 
     @classmethod
     def parse(cls, request: web.Request, max_path_bytes: int) -> ContentRequest:
@@ -43,8 +54,11 @@ class ContentRequest:
             query=query,
             filename=parameters.get("filename") or None,
             download=parameters.get("download") == "true",
-            cursor=_cursor(parameters.get("cursor", "0")),
+            cursor=parameters.get("cursor", ""),
             go_get=parameters.get("go-get") == "1",
+            html=accepts_html(accept_of(request)),
+            index=parameters.get("index") != "false",
+            limit=_limit(parameters.get("limit")),
         )
 
     @property
@@ -80,7 +94,9 @@ def parse_parameters(query: str) -> dict[str, str]:
         raise BadRequest("the query has more than 100 parameters") from error
 
 
-def _cursor(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise BadRequest("cursor is a number that an earlier page gave")
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 0 < int(text) <= MAX_LIMIT):
+        raise BadRequest(f"limit is a number from 1 to {MAX_LIMIT}")
     return int(text)

@@ -18,7 +18,16 @@ def content_headers(wanted: ContentRequest, found: Found, *, listing: bool = Fal
     policy = mutable(found.ttl, listing=listing) if found.mutable else LISTING if listing else IMMUTABLE
     if policy is not None:
         headers["Cache-Control"] = policy
+    if wanted.wanted.by_accept:
+        headers["Content-Location"] = content_location(wanted)
     return headers
+
+
+def content_location(wanted: ContentRequest) -> str:
+    """Where this format has an address of its own. It takes the place of `Vary: Accept`, which would
+    give every browser its own copy in a shared cache (path gateway spec, "Content-Location")."""
+    added = f"format={wanted.format}"
+    return f"{wanted.raw_path}?{wanted.query}&{added}" if wanted.query else f"{wanted.raw_path}?{added}"
 
 
 def last_modified(found: Found, mtime: float | None) -> float | None:

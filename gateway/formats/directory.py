@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import replace
-from itertools import count
 
 from gateway.formats.content_headers import content_headers
 from gateway.formats.directory_page import (
@@ -24,8 +21,9 @@ from gateway.request import ContentRequest
 from ipld.blocks import BlockReader
 from ipld.errors import MalformedBlock, WrongKind
 from ipld.paths import Found
-from ipld.unixfs.listing import find_entry, list_entries
+from ipld.unixfs.listing import find_entry
 from ipld.unixfs.node import Link
+from ipld.unixfs.paging import page_of
 
 INDEX = "index.html"
 
@@ -35,7 +33,7 @@ async def represent_directory(blocks: BlockReader, wanted: ContentRequest, found
     if not wanted.path.trailing_slash and not wanted.go_get:
         query = f"?{wanted.query}" if wanted.query else ""
         return moved(f"{wanted.raw_path}/{query}", headers=content_headers(wanted, found))
-    index = (await find_entry(blocks, found.cid, INDEX)).link
+    index = (await find_entry(blocks, found.cid, INDEX)).link if wanted.index else None
     if index is not None:
         return await _represent_index(blocks, wanted, found, index)
     return await _represent_listing(blocks, wanted, found)
@@ -52,8 +50,8 @@ async def _represent_index(
 
 
 async def _represent_listing(blocks: BlockReader, wanted: ContentRequest, found: Found) -> Representation:
-    entries, more = await _page(blocks, found, wanted.cursor)
-    whole = not more and not wanted.cursor
+    entries, following = await page_of(blocks, found.cid, wanted.cursor, min(wanted.limit, PAGE_ENTRIES))
+    whole = following is None and not wanted.cursor
     page = DirectoryPage(
         links=path_links(wanted.path.namespace, wanted.path.root),
         cid=str(found.cid),
@@ -61,32 +59,14 @@ async def _represent_listing(blocks: BlockReader, wanted: ContentRequest, found:
         entries=[_listed(entry) for entry in entries],
         count=len(entries) if whole else None,
         size=sum(entry.tsize for entry in entries) if whole else None,
-        next_cursor=str(wanted.cursor + len(entries)) if more else None,
+        next_cursor=following,
     )
     return Representation(
         content_type="text/html; charset=utf-8",
-        etag=listing_etag(str(found.cid), str(wanted.cursor or "")),
+        etag=listing_etag(str(found.cid), "" if whole else f"{wanted.cursor}:{wanted.limit}"),
         headers=content_headers(wanted, found, listing=True) | dict(PAGE_HEADERS),
         body=render_directory(page).encode("utf-8", "replace"),
     )
-
-
-async def _page(blocks: BlockReader, found: Found, start: int) -> tuple[list[Link], bool]:
-    """The entries of one page, and whether there are more after it."""
-    page: list[Link] = []
-    async with aclosing(list_entries(blocks, found.cid)) as entries:
-        async for position, entry in _numbered(entries):
-            if len(page) == PAGE_ENTRIES:
-                return page, True
-            if position >= start:
-                page.append(entry)
-    return page, False
-
-
-async def _numbered(entries: AsyncIterator[Link]) -> AsyncIterator[tuple[int, Link]]:
-    numbers = count()
-    async for entry in entries:
-        yield next(numbers), entry
 
 
 def _listed(entry: Link) -> Listed:

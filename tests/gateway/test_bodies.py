@@ -53,9 +53,8 @@ async def test_nor_where_the_length_or_the_type_is_refused() -> None:
             answer = await converse(gate, head(gate.key, *more, length=1001))
             assert answer.startswith(b"HTTP/1.1 " + status), answer
         assert (await converse(gate, head(gate.key, "Expect: something"))).startswith(b"HTTP/1.1 417")
-        for kind in ("Content-Encoding: gzip", "Content-Type: application/x-tar"):
-            answer = await converse(gate, head(gate.key, "Expect: 100-continue", kind))
-            assert answer.startswith(b"HTTP/1.1 415"), answer
+        answer = await converse(gate, head(gate.key, "Expect: 100-continue", "Content-Encoding: gzip"))
+        assert answer.startswith(b"HTTP/1.1 415"), answer
         with gate.gateway.traffic.upload():
             answer = await converse(gate, head(gate.key, "Expect: 100-continue"))
             assert answer.startswith(b"HTTP/1.1 429"), answer

@@ -169,15 +169,6 @@ async def test_a_raw_block(gate: Running) -> None:
         assert bad.status == status, bad
 
 
-@pytest.mark.parametrize(
-    "kind", ["application/vnd.ipld.car", "application/vnd.ipld.car; version=1", "application/x-tar"]
-)
-@pytest.mark.parametrize("target", ["/ipfs/", "/ipfs/file", f"/ipfs/{HELLO_V1}"])
-async def test_formats_to_come(gate: Running, kind: str, target: str) -> None:
-    answer = await gate.write("POST" if target == "/ipfs/" else "PUT", target, HELLO, Content_Type=kind)
-    assert (answer.status, answer.reason) == (415, "UNSUPPORTED_MEDIA_TYPE")
-
-
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "gzip, identity"])
 async def test_packed_bodies_are_refused(gate: Running, encoding: str) -> None:
     answer = await gate.write("PUT", "/ipfs/x", b"\x1f\x8b", Content_Encoding=encoding)
