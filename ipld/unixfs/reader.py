@@ -53,6 +53,11 @@ class UnixFile:
     async def pieces(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Piece, None]:
         """As `read`, with spans of files where the bytes lie in one."""
         stop = self.size if stop is None else min(stop, self.size)
+        if not self._root.links:
+            # All of it is at hand: most files are one block.
+            if start < stop:
+                yield self._root.data[start:stop]
+            return
         exact = False
         while start < stop:
             walk = _Walk(self._blocks, start, stop, exact)
@@ -73,10 +78,14 @@ class UnixFile:
 
 async def open_file(blocks: BlockReader, cid: Cid) -> UnixFile:
     """The file under a CID; WrongKind for directories, NotUnixFs for other codecs."""
-    node = decode_node(cid, await blocks.get(cid))
+    return file_of(blocks, decode_node(cid, await blocks.get(cid)))
+
+
+def file_of(blocks: BlockReader, node: Node) -> UnixFile:
+    """The file whose root node this is; WrongKind for directories."""
     if node.kind not in READABLE:
-        raise WrongKind(f"{cid} is not a file")
-    return UnixFile(cid, node.size, node.mode, node.mtime, node.kind, node, blocks)
+        raise WrongKind(f"{node.cid} is not a file")
+    return UnixFile(node.cid, node.size, node.mode, node.mtime, node.kind, node, blocks)
 
 
 async def stream_by_get(get: Get, leaves: Sequence[Leaf], ahead: int = 4) -> AsyncGenerator[Buffer, None]:

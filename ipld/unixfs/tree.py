@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from ipld.blocks import BlockReader
 from ipld.cid import Cid
 from ipld.errors import MalformedBlock
+from ipld.lookahead import in_order
 from ipld.unixfs.listing import list_entries
 from ipld.unixfs.node import LISTABLE, Kind, Link, Node, decode_node
-from ipld.unixfs.reader import UnixFile, open_file
+from ipld.unixfs.reader import UnixFile, file_of
 
 # No file system takes deeper paths, and a walk must end.
 MAX_DEPTH = 256
+# Entries of one directory that are looked at together, and blocks asked for at once.
+BATCH, AHEAD = 64, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +43,47 @@ async def walk(blocks: BlockReader, root: Cid, name: str) -> AsyncGenerator[Bran
 
     Raises NotUnixFs for anything else, and MalformedBlock for a name that leads out of the root.
     """
-    first = await _branch(blocks, root, name)
+    first = _branch(blocks, decode_node(root, await blocks.get(root)), name)
     yield first
-    levels = [(name, list_entries(blocks, root))] if first.is_directory else []
+    levels = [(name, _nodes(blocks, root))] if first.is_directory else []
     try:
         while levels:
-            parent, entries = levels[-1]
-            entry = await anext(entries, None)
-            if entry is None:
+            parent, children = levels[-1]
+            child = await anext(children, None)
+            if child is None:
                 levels.pop()
                 continue
-            branch = await _branch(blocks, entry.cid, _inside(name, parent, entry))
+            entry, node = child
+            branch = _branch(blocks, node, _inside(name, parent, entry))
             yield branch
             if branch.is_directory:
                 if len(levels) == MAX_DEPTH:
                     raise MalformedBlock(f"directories are nested more than {MAX_DEPTH} deep under {root}")
-                levels.append((branch.path, list_entries(blocks, entry.cid)))
+                levels.append((branch.path, _nodes(blocks, entry.cid)))
     finally:
-        for _, entries in levels:
-            await entries.aclose()
+        for _, children in levels:
+            await children.aclose()
 
 
-async def _branch(blocks: BlockReader, cid: Cid, path: str) -> Branch:
-    node = decode_node(cid, await blocks.get(cid))
-    return Branch(path, node, None if node.kind in LISTABLE else await open_file(blocks, cid))
+def _branch(blocks: BlockReader, node: Node, path: str) -> Branch:
+    return Branch(path, node, None if node.kind in LISTABLE else file_of(blocks, node))
+
+
+async def _nodes(blocks: BlockReader, cid: Cid) -> AsyncGenerator[tuple[Link, Node], None]:
+    """The entries of a directory with their root nodes, some of which are fetched ahead."""
+    batch: list[Link] = []
+    async with aclosing(list_entries(blocks, cid)) as entries:
+        while True:
+            entry = await anext(entries, None)
+            if entry is not None:
+                batch.append(entry)
+            if entry is None or len(batch) == BATCH:
+                async with aclosing(in_order(blocks.get, [link.cid for link in batch], AHEAD)) as found:
+                    for link in batch:
+                        yield link, decode_node(link.cid, await anext(found))
+                batch = []
+            if entry is None:
+                return
 
 
 def _inside(root: str, parent: str, entry: Link) -> str:
