@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from gateway.car_parameters import CarParameters, Scope, parse_car_parameters
+from gateway.formats.archive import small_body
 from gateway.formats.content_headers import content_headers
 from gateway.headers import content_disposition
 from gateway.refusals import BadRequest
@@ -44,6 +45,7 @@ async def represent_car(blocks: BlockReader, wanted: ContentRequest, found: Foun
         content_type=parameters.media_type,
         etag=_etag(wanted, parameters),
         headers=headers,
+        body=await small_body(read(0, 0)),
         read=read,
         accept_ranges=False,
     )
