@@ -26,11 +26,20 @@ class ByteRange:
     last: int | None
 
     def within(self, size: int) -> tuple[int, int] | None:
-        """The bytes start up to stop that this means in a file; None where it lies outside."""
-        start = self.first if self.first >= 0 else max(0, size + self.first)
-        last = size - 1 if self.last is None else self.last if self.last >= 0 else size + self.last
-        stop = min(last + 1, size)
+        """The bytes start up to stop that this means in a file; None where that is nothing."""
+        start, last = self._resolved(size)
+        start, stop = max(0, start), min(last + 1, size)
         return (start, stop) if start < stop else None
+
+    def is_outside(self, size: int) -> bool:
+        """Whether all of it lies before or after the file; one that ends before it begins need not."""
+        start, last = self._resolved(size)
+        return start >= size or last < 0
+
+    def _resolved(self, size: int) -> tuple[int, int]:
+        start = self.first if self.first >= 0 else size + self.first
+        last = size - 1 if self.last is None else self.last if self.last >= 0 else size + self.last
+        return start, last
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from ipld import dag_pb
 from ipld.blocks import Block, BlockReader
-from ipld.cid import RAW, Cid
+from ipld.car_fetching import Fetching, Part
+from ipld.cid import DAG_PB, RAW, Cid
 from ipld.errors import MalformedBlock, NotUnixFs
 from ipld.links import block_links
-from ipld.lookahead import in_order
 from ipld.unixfs.hamt import Shard
 from ipld.unixfs.node import Kind, Node, decode_node
 
-# Blocks asked for at once below one node, and how deep a DAG may be.
-AHEAD = 8
+# How deep a DAG may be, and how many links may wait for their turn on all levels: about 100 MB of them.
 MAX_DEPTH = 1024
+MAX_WAITING = 500_000
+# Blocks of this size are decoded in a thread: one of 2 MiB takes a tenth of a second.
+_ASIDE_BYTES = 32 * 1024
 
 
 @dataclass(slots=True)
 class Chosen:
     """The blocks that were given out; with `duplicates` they may come again.
 
-    34 bytes and a slot for each block: a million blocks take about 100 MB.
+    A CID and a slot for each block: a million blocks take about 100 MB.
     """
 
     duplicates: bool = False
     _seen: set[bytes] = field(default_factory=set)
+    # Nodes below which a part of a byte range was sent.
+    _walked: set[tuple[bytes, tuple[int, int] | None]] = field(default_factory=set)
 
     def take(self, cid: Cid) -> bool:
         """Whether the block is to be sent now. Identity CIDs carry their data themselves: never."""
@@ -40,27 +46,25 @@ class Chosen:
         self._seen.add(cid.raw)
         return True
 
-    def is_done(self, cid: Cid) -> bool:
-        """Whether all below the CID was sent as well."""
-        return not self.duplicates and cid.raw in self._seen
+    def is_done(self, part: Part, *, ranged: bool) -> bool:
+        """Whether the block, and all that is wanted of what lies below it, was sent before."""
+        if self.duplicates or part.cid.raw not in self._seen:
+            return False
+        # The same node in two places of a file may be wanted with other bytes in each.
+        return not ranged or part.cid.codec == RAW or (part.cid.raw, part.span) in self._walked
+
+    def enter(self, part: Part) -> None:
+        """What is wanted below the part is about to be sent; called in walks over a byte range."""
+        if not self.duplicates and part.cid.codec != RAW:
+            self._walked.add((part.cid.raw, part.span))
 
 
-Below = Callable[[Cid, bytes], Sequence[Cid]]
-
-
-class _Level:
-    """A node whose children are being sent."""
-
-    __slots__ = ("blocks", "children")
-
-    def __init__(self, reader: BlockReader, cids: Sequence[Cid]) -> None:
-        self.children: Iterator[Cid] = iter(cids)
-        self.blocks = in_order(reader.get, cids, AHEAD)
+Below = Callable[[Part, bytes], Sequence[Part]]
 
 
 async def whole_dag(reader: BlockReader, root: Cid, chosen: Chosen) -> AsyncGenerator[Block, None]:
     """Every block under the root, it first. Raises BlockNotFound where one is missing."""
-    async with aclosing(_walk(reader, root, chosen, _below_all)) as blocks:
+    async with aclosing(_walk(reader, Part(root), chosen, _links)) as blocks:
         async for block in blocks:
             yield block
 
@@ -69,70 +73,69 @@ async def entity(
     reader: BlockReader, root: Cid, chosen: Chosen, span: tuple[int, int] | None
 ) -> AsyncGenerator[Block, None]:
     """What one file needs (`span`: only its bytes start up to stop), or the listing of a directory."""
-    parts = _EntityParts(span)
-    async with aclosing(_walk(reader, root, chosen, parts.below)) as blocks:
+    walk = _walk(reader, Part(root, span=span), chosen, _entity_parts, ranged=span is not None)
+    async with aclosing(walk) as blocks:
         async for block in blocks:
             yield block
 
 
-def _below_all(cid: Cid, data: bytes) -> Sequence[Cid]:
+def _links(part: Part, data: bytes) -> Sequence[Part]:
     """Every link of the block."""
-    return block_links(cid, data) or ()
+    if part.cid.codec != DAG_PB:
+        return [Part(cid) for cid in block_links(part.cid, data) or ()]
+    # The Tsize of a link to a raw block is the block's size, in files and directories alike.
+    return [Part(link.cid, link.tsize or 0) for link in dag_pb.decode(data).links]
 
 
-class _EntityParts:
-    """The children that belong to the same file or directory; remembers where a file's parts begin."""
-
-    def __init__(self, span: tuple[int, int] | None) -> None:
-        self._span = span
-        self._starts: list[int] = [0]
-
-    def below(self, cid: Cid, data: bytes) -> Sequence[Cid]:
-        try:
-            node = decode_node(cid, data)
-        except NotUnixFs:
-            return ()
-        if node.kind == Kind.SHARD:
-            return [slot.cid for slot in Shard(node).slots() if not slot.name]
-        if node.kind != Kind.FILE:
-            return ()
-        return self._file_parts(node)
-
-    def _file_parts(self, node: Node) -> Sequence[Cid]:
-        if self._span is None:
-            return [link.cid for link in node.links]
-        if len(node.blocksizes) != len(node.links):
-            raise MalformedBlock(f"{node.cid} has {len(node.links)} links, {len(node.blocksizes)} blocksizes")
-        wanted: list[tuple[Cid, int]] = []
-        position = self._starts.pop() + len(node.data)
-        for link, size in zip(node.links, node.blocksizes, strict=True):
-            if position < self._span[1] and position + size > self._span[0]:
-                wanted.append((link.cid, position))
-            position += size
-        # Depth first: the first child asks for its start before any other one does.
-        self._starts.extend(start for cid, start in reversed(wanted) if cid.codec != RAW)
-        return [cid for cid, _ in wanted]
-
-
-async def _walk(reader: BlockReader, root: Cid, chosen: Chosen, below: Below) -> AsyncGenerator[Block, None]:
-    levels = [_Level(reader, [root])]
+def _entity_parts(part: Part, data: bytes) -> Sequence[Part]:
+    """The children that belong to the same file or directory."""
     try:
-        while levels:
-            cid = next(levels[-1].children, None)
-            if cid is None:
-                await levels.pop().blocks.aclose()
-                continue
-            data = await anext(levels[-1].blocks)
-            done = chosen.is_done(cid)
-            if chosen.take(cid):
-                yield Block(cid, data)
-            if cid.codec == RAW or done:
-                continue
-            children = below(cid, data)
-            if children:
-                if len(levels) == MAX_DEPTH:
-                    raise MalformedBlock(f"the DAG is deeper than {MAX_DEPTH} blocks")
-                levels.append(_Level(reader, children))
-    finally:
-        for level in levels:
-            await level.blocks.aclose()
+        node = decode_node(part.cid, data)
+    except NotUnixFs:
+        return ()
+    if node.kind == Kind.SHARD:
+        return [Part(slot.cid) for slot in Shard(node).slots() if not slot.name]
+    if node.kind != Kind.FILE:
+        return ()
+    if part.span is None:
+        return [Part(link.cid, link.tsize or 0) for link in node.links]
+    return _file_parts(node, *part.span)
+
+
+def _file_parts(node: Node, start: int, stop: int) -> Sequence[Part]:
+    """The children that the range touches, each with its share of the range, None for all of it."""
+    if len(node.blocksizes) != len(node.links):
+        raise MalformedBlock(f"{node.cid} has {len(node.links)} links, {len(node.blocksizes)} blocksizes")
+    parts: list[Part] = []
+    offset = len(node.data)
+    for link, size in zip(node.links, node.blocksizes, strict=True):
+        first, last = max(0, start - offset), min(size, stop - offset)
+        if first < last:
+            parts.append(Part(link.cid, size, None if last - first == size else (first, last)))
+        offset += size
+    return parts
+
+
+async def _walk(
+    reader: BlockReader, root: Part, chosen: Chosen, below: Below, *, ranged: bool = False
+) -> AsyncGenerator[Block, None]:
+    async with Fetching(reader, lambda part: chosen.is_done(part, ranged=ranged)) as fetching:
+        fetching.descend([root])
+        async with aclosing(fetching.blocks()) as blocks:
+            async for part, data in blocks:
+                if chosen.take(part.cid):
+                    yield Block(part.cid, data)
+                if part.cid.codec == RAW:
+                    continue
+                if ranged:
+                    chosen.enter(part)
+                parts = await _decoded(below, part, data)
+                if not parts:
+                    continue
+                if fetching.depth == MAX_DEPTH or fetching.waiting + len(parts) > MAX_WAITING:
+                    raise MalformedBlock(f"the DAG is deeper than {MAX_DEPTH} blocks, or too wide")
+                fetching.descend(parts)
+
+
+async def _decoded(below: Below, part: Part, data: bytes) -> Sequence[Part]:
+    return below(part, data) if len(data) < _ASIDE_BYTES else await asyncio.to_thread(below, part, data)

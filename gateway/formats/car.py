@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b32encode
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from gateway.car_parameters import CarParameters, Scope, parse_car_parameters
@@ -25,25 +25,32 @@ from ipld.unixfs.node import Kind, decode_node
 # Blocks are collected up to this size before they are sent: many are small.
 PIECE_BYTES = 256 * 1024
 
+# What is sent of the DAG under the end of the path: the bytes of a file, None for all of it.
+_Under = tuple[Scope, tuple[int, int] | None]
+_NOTHING = (0, 0)
+
 
 async def represent_car(blocks: BlockReader, wanted: ContentRequest, found: Found) -> Representation:
     """Trustless gateway spec, "CAR"; the root in the header is the end of the path."""
-    parameters = parse_car_parameters(parse_parameters(wanted.query), wanted.wanted.parameters)
-    span = await _span(blocks, found.cid, parameters)
+    asked = parse_parameters(wanted.query)
+    parameters = parse_car_parameters(asked, wanted.wanted.parameters)
+    # HEAD and 304 too answer 404 where the block is not here (trustless gateway spec, "404 Not Found").
+    span = _span(found.cid, await blocks.get(found.cid), parameters)
+    scope = Scope.BLOCK if span == _NOTHING else parameters.scope
     headers = content_headers(wanted, found)
     headers["X-Content-Type-Options"] = "nosniff"
-    headers["Content-Disposition"] = content_disposition(wanted.filename or _name(wanted), attachment=True)
+    headers["Content-Disposition"] = content_disposition(wanted.filename or _name(found), attachment=True)
     if "Content-Location" in headers:
-        headers["Content-Location"] += _kept_to(parameters)
+        headers["Content-Location"] += _kept_to(parameters, asked)
 
     async def read(_start: int, _stop: int) -> AsyncGenerator[Piece, None]:
-        async with aclosing(_pieces(blocks, found, parameters, span)) as pieces:
+        async with aclosing(_pieces(blocks, found, Chosen(parameters.duplicates), (scope, span))) as pieces:
             async for piece in pieces:
                 yield piece
 
     return Representation(
         content_type=parameters.media_type,
-        etag=_etag(wanted, parameters),
+        etag=_etag(found, parameters),
         headers=headers,
         body=await small_body(read(0, 0)),
         read=read,
@@ -51,44 +58,48 @@ async def represent_car(blocks: BlockReader, wanted: ContentRequest, found: Foun
     )
 
 
-async def _span(blocks: BlockReader, cid: Cid, parameters: CarParameters) -> tuple[int, int] | None:
-    """The bytes of the file that are wanted, None for all of whatever it is."""
-    if parameters.bytes is None or parameters.scope is not Scope.ENTITY:
+def _span(cid: Cid, block: bytes, parameters: CarParameters) -> tuple[int, int] | None:
+    """The bytes of the file that are wanted, None for all of whatever it is; `_NOTHING` for none of them."""
+    wanted = parameters.bytes
+    if wanted is None or parameters.scope is not Scope.ENTITY:
         return None
     try:
-        node = decode_node(cid, await blocks.get(cid))
+        node = decode_node(cid, block)
     except NotUnixFs:
         return None
-    if node.kind not in (Kind.FILE, Kind.RAW):
+    if node.kind not in (Kind.FILE, Kind.RAW) or not node.size:
         return None
-    span = parameters.bytes.within(node.size)
-    if span is None and node.size:
+    if wanted.is_outside(node.size):
         raise BadRequest(f"entity-bytes lies outside the {node.size} bytes of the file")
-    return span
+    # A range of no bytes is as `dag-scope=block` (trustless gateway spec, "entity-bytes").
+    return wanted.within(node.size) or _NOTHING
 
 
-def _name(wanted: ContentRequest) -> str:
-    path = wanted.path
-    return f"{path.root}_{path.segments[-1]}.car" if path.segments else f"{path.root}.car"
+def _name(found: Found) -> str:
+    segments = found.path.segments
+    return f"{found.roots[0]}_{segments[-1]}.car" if segments else f"{found.roots[0]}.car"
 
 
-def _kept_to(parameters: CarParameters) -> str:
-    return f"&car-version=1&car-order=dfs&car-dups={'y' if parameters.duplicates else 'n'}"
+def _kept_to(parameters: CarParameters, asked: Mapping[str, str]) -> str:
+    kept = {"version": "1", "order": "dfs", "dups": "y" if parameters.duplicates else "n"}
+    return "".join(f"&car-{name}={value}" for name, value in kept.items() if f"car-{name}" not in asked)
 
 
-def _etag(wanted: ContentRequest, parameters: CarParameters) -> str:
-    # Weak: another traversal may give the same blocks in another order.
-    text = f"{wanted.path}\0{parameters}"
-    digest = b32encode(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:10]).decode().lower()
-    return f'W/"{wanted.path.root}.car.{digest}"'
+def _etag(found: Found, parameters: CarParameters) -> str:
+    # Weak: another traversal may give the same blocks in another order. Of the root that was found: what an
+    # IPNS name stands for changes.
+    root, wanted = found.roots[0], parameters.bytes
+    kept = (*found.path.segments, parameters.scope, str(wanted), str(parameters.duplicates))
+    digest = hashlib.sha256("\0".join(kept).encode("utf-8", "surrogateescape")).digest()
+    return f'W/"{root}.car.{b32encode(digest[:10]).decode().lower()}"'
 
 
 async def _pieces(
-    blocks: BlockReader, found: Found, parameters: CarParameters, span: tuple[int, int] | None
+    blocks: BlockReader, found: Found, chosen: Chosen, under: _Under
 ) -> AsyncGenerator[Buffer, None]:
     buffer = bytearray(car.header([found.cid]))
-    async with aclosing(_blocks(blocks, found, parameters, span)) as chosen:
-        async for block in chosen:
+    async with aclosing(_blocks(blocks, found, chosen, under)) as sent:
+        async for block in sent:
             buffer += car.frame(block.cid, len(block.data))
             if len(block.data) >= PIECE_BYTES:
                 yield buffer
@@ -104,22 +115,22 @@ async def _pieces(
 
 
 async def _blocks(
-    blocks: BlockReader, found: Found, parameters: CarParameters, span: tuple[int, int] | None
+    blocks: BlockReader, found: Found, chosen: Chosen, under: _Under
 ) -> AsyncGenerator[Block, None]:
     """The blocks along the path first, then those that the scope chooses under its end."""
-    chosen = Chosen(parameters.duplicates)
+    scope, span = under
     for cid in found.trail:
         if cid != found.cid and chosen.take(cid):
             yield Block(cid, await blocks.get(cid))
-    if parameters.scope is Scope.BLOCK:
+    if scope is Scope.BLOCK:
         if chosen.take(found.cid):
             yield Block(found.cid, await blocks.get(found.cid))
         return
-    under = (
+    walk = (
         whole_dag(blocks, found.cid, chosen)
-        if parameters.scope is Scope.ALL
+        if scope is Scope.ALL
         else entity(blocks, found.cid, chosen, span)
     )
-    async with aclosing(under) as rest:
+    async with aclosing(walk) as rest:
         async for block in rest:
             yield block

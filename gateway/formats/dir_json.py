@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
 
 from gateway.formats.content_headers import content_headers
 from gateway.representation import Representation
 from gateway.request import ContentRequest
 from ipld.blocks import BlockReader
 from ipld.cid import DAG_PB, RAW, Cid, codec_name
-from ipld.errors import IpldError, NotUnixFs
-from ipld.lookahead import in_order
+from ipld.errors import BlockCorrupt, BlockNotFound, MalformedBlock, NotUnixFs
 from ipld.paths import Found
-from ipld.unixfs.node import Kind, Link, Node, decode_node
+from ipld.unixfs.node import Kind, Link, decode_node
 from ipld.unixfs.paging import page_of
 
 MEDIA_TYPE = "application/vnd.cidgate.dir+json"
@@ -31,62 +30,74 @@ async def represent_dir_json(blocks: BlockReader, wanted: ContentRequest, found:
     NotUnixFs (406) for what is no directory, and InvalidCursor.
     """
     entries, following = await page_of(blocks, found.cid, wanted.cursor, wanted.limit)
-    nodes = await _nodes(blocks, entries)
+    known = await _details(blocks, entries)
     page = {
         "cid": str(found.cid),
         "path": wanted.path.encoded(),
-        "entries": [_described(entry, node) for entry, node in zip(entries, nodes, strict=True)],
+        "entries": [_described(entry, known.get(entry.cid.raw)) for entry in entries],
         "cursor": following,
     }
     text = await asyncio.to_thread(json.dumps, page)
+    headers = content_headers(wanted, found) | {"X-Content-Type-Options": "nosniff"}
+    etag = f'"{found.cid}.dir-json.{wanted.limit}.{wanted.cursor}"'
+    if _MISSING in known.values():
+        # What is missing may come, and then the same page says more.
+        headers["Cache-Control"] = "no-cache"
+        etag = f'W/"{found.cid}.dir-json.{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
     return Representation(
-        content_type=f"{MEDIA_TYPE}; charset=utf-8",
-        etag=f'"{found.cid}.dir-json.{wanted.limit}.{wanted.cursor}"',
-        headers=content_headers(wanted, found) | {"X-Content-Type-Options": "nosniff"},
-        body=text.encode() + b"\n",
+        content_type=f"{MEDIA_TYPE}; charset=utf-8", etag=etag, headers=headers, body=text.encode() + b"\n"
     )
 
 
-async def _nodes(blocks: BlockReader, entries: Sequence[Link]) -> list[Node | None]:
-    """The root nodes of the children; None for one that is not here, or is no UnixFS."""
+# What a child's own block says. Never the block itself: a page of large directories would hold all of theirs.
+_Details = Mapping[str, str | int | float | None]
+_MISSING: _Details = {"type": None}
+_NO_UNIXFS: _Details = {"type": codec_name(DAG_PB)}
 
-    async def get(cid: Cid) -> bytes:
+
+async def _details(blocks: BlockReader, entries: Sequence[Link]) -> Mapping[bytes, _Details]:
+    """By the child's CID; StoreUnavailable where that cannot be told now."""
+
+    async def get(cid: Cid) -> bytes | None:
         try:
             return await blocks.get(cid)
-        except IpldError:
-            return b""
+        except (BlockNotFound, BlockCorrupt):
+            return None
 
-    asked = [entry.cid for entry in entries if entry.cid.codec == DAG_PB]
-    nodes: dict[bytes, Node | None] = {}
-    async with aclosing(in_order(get, asked, AHEAD)) as found:
-        for cid in asked:
-            nodes[cid.raw] = _node(cid, await anext(found))
-    return [nodes.get(entry.cid.raw) for entry in entries]
+    known: dict[bytes, _Details] = {}
+    asked = list(dict.fromkeys(entry.cid for entry in entries if entry.cid.codec == DAG_PB))
+    # In small groups: each is forgotten before the next one comes.
+    for start in range(0, len(asked), AHEAD):
+        group = asked[start : start + AHEAD]
+        found = await asyncio.gather(*map(get, group))
+        known |= {cid.raw: _detail(cid, block) for cid, block in zip(group, found, strict=True)}
+    return known
 
 
-def _node(cid: Cid, block: bytes) -> Node | None:
+def _detail(cid: Cid, block: bytes | None) -> _Details:
+    if block is None:
+        return _MISSING
     try:
-        return decode_node(cid, block) if block else None
-    except (IpldError, NotUnixFs):
-        return None
+        node = decode_node(cid, block)
+        detail: dict[str, str | int | float | None] = {"type": _TYPES.get(node.kind, "file")}
+        if node.kind in (Kind.FILE, Kind.RAW):
+            detail["size"] = node.size
+    except (NotUnixFs, MalformedBlock):
+        return _NO_UNIXFS
+    if node.mode is not None:
+        detail["mode"] = f"{node.mode & 0o7777:04o}"
+    if node.mtime is not None:
+        detail["mtime"] = node.mtime.seconds + node.mtime.nanoseconds / 1e9
+    return detail
 
 
-def _described(entry: Link, node: Node | None) -> dict[str, object]:
+def _described(entry: Link, details: _Details | None) -> dict[str, object]:
     described: dict[str, object] = {
         "name": entry.name.encode("utf-8", "replace").decode(),
         "cid": str(entry.cid),
         "size": entry.tsize,
-        "type": "file" if entry.cid.codec == RAW else None,
+        "type": "file" if entry.cid.codec == RAW else codec_name(entry.cid.codec),
         "mode": None,
         "mtime": None,
     }
-    if node is None:
-        if entry.cid.codec not in (RAW, DAG_PB):
-            described["type"] = codec_name(entry.cid.codec)
-        return described
-    described["type"] = _TYPES.get(node.kind, "file")
-    if node.kind in (Kind.FILE, Kind.RAW):
-        described["size"] = node.size
-    described["mode"] = None if node.mode is None else f"{node.mode & 0o7777:04o}"
-    described["mtime"] = None if node.mtime is None else node.mtime.seconds + node.mtime.nanoseconds / 1e9
-    return described
+    return described | dict(details or {})

@@ -11,7 +11,7 @@ from gateway.representation import Representation
 from gateway.request import ContentRequest
 from ipld.blocks import BlockReader, Buffer
 from ipld.paths import Found
-from ipld.unixfs.tree import Branch, content_of, walk
+from ipld.unixfs.tree import Branch, walk
 
 _END = bytes(2 * tarfile.BLOCKSIZE)
 # What is taken where the content names none.
@@ -27,26 +27,26 @@ async def represent_tar(blocks: BlockReader, wanted: ContentRequest, found: Foun
 async def _pack(blocks: BlockReader, found: Found, name: str) -> AsyncGenerator[Buffer, None]:
     async with aclosing(walk(blocks, found.cid, name)) as branches:
         async for branch in branches:
-            target = await content_of(branch.file) if branch.file is not None and branch.is_symlink else b""
-            info = _info(branch, target)
-            yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-            if branch.file is None or branch.is_symlink:
+            yield _info(branch).tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+            if branch.file is None or branch.target is not None:
                 continue
-            async with aclosing(branch.file.read()) as pieces:
-                async for piece in pieces:
-                    yield piece
+            if branch.data is not None:
+                yield branch.data
+            else:
+                async with aclosing(branch.file.read()) as pieces:
+                    async for piece in pieces:
+                        yield piece
             yield bytes(-branch.file.size % tarfile.BLOCKSIZE)
     yield _END
 
 
-def _info(branch: Branch, target: bytes) -> tarfile.TarInfo:
+def _info(branch: Branch) -> tarfile.TarInfo:
     info = tarfile.TarInfo(branch.path)
     node = branch.node
     if branch.file is None:
         info.type, info.mode = tarfile.DIRTYPE, _DIRECTORY_MODE
-    elif branch.is_symlink:
-        info.type, info.mode = tarfile.SYMTYPE, _LINK_MODE
-        info.linkname = target.decode("utf-8", "surrogateescape")
+    elif branch.target is not None:
+        info.type, info.mode, info.linkname = tarfile.SYMTYPE, _LINK_MODE, branch.target
     else:
         info.size, info.mode = branch.file.size, _FILE_MODE
     if node.mode is not None:

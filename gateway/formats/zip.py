@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import time
 import zipfile
@@ -10,12 +11,16 @@ from contextlib import aclosing
 from typing import IO, cast
 
 from gateway.formats.archive import represent_archive
+from gateway.refusals import NotSupported
 from gateway.representation import Representation
 from gateway.request import ContentRequest
 from ipld.blocks import BlockReader, Buffer
 from ipld.paths import Found
 from ipld.unixfs.node import Mtime
-from ipld.unixfs.tree import Branch, content_of, walk
+from ipld.unixfs.tree import Branch, walk
+
+# The directory at the end names every entry: some 400 bytes each in memory until then.
+MAX_ENTRIES = 250_000
 
 # The format knows no time before its own first day, nor after its last.
 _FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
@@ -52,6 +57,10 @@ async def _pack(blocks: BlockReader, found: Found, name: str) -> AsyncGenerator[
     with zipfile.ZipFile(cast("IO[bytes]", sink), "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         async with aclosing(walk(blocks, found.cid, name)) as branches:
             async for branch in branches:
+                if len(archive.filelist) == MAX_ENTRIES:
+                    raise NotSupported(
+                        f"a ZIP has at most {MAX_ENTRIES} entries here; format=tar has no such limit"
+                    )
                 async with aclosing(_entry(archive, branch)) as steps:
                     async for _ in steps:
                         yield sink.take()
@@ -64,8 +73,12 @@ async def _entry(archive: zipfile.ZipFile, branch: Branch) -> AsyncGenerator[Non
         archive.writestr(info, b"")
         yield
         return
-    if branch.is_symlink:
-        archive.writestr(info, await content_of(branch.file))
+    if branch.target is not None:
+        archive.writestr(info, branch.target.encode("utf-8", "surrogateescape"))
+        yield
+        return
+    if branch.data is not None:
+        archive.writestr(info, bytes(branch.data))
         yield
         return
     with archive.open(info, "w", force_zip64=branch.file.size >= 2**31) as entry:
@@ -77,18 +90,27 @@ async def _entry(archive: zipfile.ZipFile, branch: Branch) -> AsyncGenerator[Non
 
 
 def _info(branch: Branch) -> zipfile.ZipInfo:
-    path = branch.path.encode("utf-8", "replace").decode()
+    # To Windows a backslash is a slash, and `..\\` leads out of the directory.
+    path = _UNSAFE.sub(_escaped, branch.path)
     info = zipfile.ZipInfo(path + "/" if branch.file is None else path, _moment(branch.node.mtime))
     kind, mode = stat.S_IFREG, 0o644
     if branch.file is None:
         kind, mode = stat.S_IFDIR, 0o755
-    elif branch.is_symlink:
+    elif branch.target is not None:
         kind, mode = stat.S_IFLNK, 0o777
     if branch.node.mode is not None:
         mode = branch.node.mode & 0o777
     info.create_system = 3  # Unix: the upper half of the attributes is the mode.
     info.external_attr = (kind | mode) << 16
     return info
+
+
+# Backslashes, and bytes of names that are no UTF-8: the format has only that.
+_UNSAFE = re.compile(r"[\\\udc80-\udcff]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]) & 0xFF:02X}"
 
 
 def _moment(mtime: Mtime | None) -> tuple[int, int, int, int, int, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ipld.blocks import BlockReader
 from ipld.cid import Cid
-from ipld.dag_pb import PBLink
+from ipld.dag_pb import PBLink, name_bytes
 from ipld.errors import MalformedBlock, NotUnixFs, WrongKind
 from ipld.lookahead import in_order
 from ipld.unixfs.hamt import Position, Shard, Slot, max_depth
@@ -47,8 +47,13 @@ async def list_entries(blocks: BlockReader, cid: Cid, after: str | None = None) 
 def _behind(links: Sequence[PBLink], after: str | None) -> Sequence[PBLink]:
     if after is None:
         return links
-    place = next((number for number, link in enumerate(links) if link.name == after), len(links))
-    return links[place + 1 :]
+    # The last of that name: where a malformed directory has several, pages must still come to an end.
+    for place in range(len(links) - 1, -1, -1):
+        if (links[place].name or "") == after:
+            return links[place + 1 :]
+    # Behind an IPNS name the entry may be gone by now.
+    behind = name_bytes(after)
+    return [link for link in links if name_bytes(link.name or "") > behind]
 
 
 async def find_entry(blocks: BlockReader, cid: Cid, name: str) -> Lookup:

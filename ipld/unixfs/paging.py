@@ -34,16 +34,20 @@ async def page_of(
     return page, None
 
 
+# Before the name: a cursor is never empty, even where a malformed directory has entries without a name.
+_MARK = b"."
+
+
 def _cursor(name: str) -> str:
-    return urlsafe_b64encode(name_bytes(name)).decode().rstrip("=")
+    return urlsafe_b64encode(_MARK + name_bytes(name)).decode().rstrip("=")
 
 
 def _name(cursor: str) -> str:
     try:
         raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        name = raw.decode("utf-8", "surrogateescape")
+        name = raw.removeprefix(_MARK).decode("utf-8", "surrogateescape")
     except (ValueError, UnicodeError) as error:
         raise InvalidCursor("cursor is what an earlier page gave") from error
-    if not name or _cursor(name) != cursor:
+    if _cursor(name) != cursor:
         raise InvalidCursor("cursor is what an earlier page gave")
     return name
