@@ -51,6 +51,26 @@ class NameNotFound(IpldError, LookupError):
     """The IPNS or DNSLink name leads to no content."""
 
 
+class NameRecursion(IpldError):
+    """More names point to each other than are followed."""
+
+
+class InvalidName(IpldError, ValueError):
+    """The text is not an IPNS name."""
+
+
+class InvalidKey(IpldError, ValueError):
+    """The bytes are not a libp2p key of a kind and size that is taken here."""
+
+
+class InvalidRecord(IpldError):
+    """The bytes are not an IPNS record of that name: malformed, forged, or not signed as V2 asks."""
+
+
+class ExpiredRecord(InvalidRecord):
+    """An IPNS record that is sound, and past its end."""
+
+
 class NotUnixFs(IpldError):
     """The block is sound but not a UnixFS node, and only UnixFS can answer the request."""
 
@@ -72,3 +92,15 @@ class StoreUnavailable(IpldError):
 
 class StoreFull(StoreUnavailable):
     """There is no room left where the content is to be kept."""
+
+
+class NameUnavailable(StoreUnavailable):
+    """Whoever knows where the name leads gave no usable answer; nothing is known about the name."""
+
+
+class NameTimeout(NameUnavailable):
+    """Whoever knows where the name leads did not answer in time."""
+
+
+class RecordNotFound(NameUnavailable):
+    """An IPNS name of which no place that was asked has a record; others may have one."""

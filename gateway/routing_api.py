@@ -1,0 +1,107 @@
+"""`/routing/v1/ipns/<name>`: IPNS records for other nodes (HTTP routing v1 spec, "IPNS API")."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from gateway.context import GATEWAY
+from gateway.formats.ipns_record import SUFFIX
+from gateway.headers import content_disposition, http_date
+from gateway.negotiation import accepts
+from gateway.refusals import BadRequest, NotAcceptable, PayloadTooLarge
+from gateway.representation import Representation, send
+from gateway.request import accept_of
+from gateway.upload_body import read_body
+from ipld.errors import InvalidName, InvalidRecord, RecordNotFound
+from ipld.ipns_name import IpnsName
+from ipld.ipns_record import MAX_BYTES, MEDIA_TYPE
+from naming.ipns import Current
+
+# "Response Headers": for records that state no TTL, or none that helps.
+_DEFAULT_MAX_AGE = 60
+# How long "there is none" may be remembered: short, since the next thing that happens is a record.
+_MISSING_MAX_AGE = 15
+
+
+async def get_record(request: web.Request) -> web.StreamResponse:
+    """GET and HEAD. Raises NotAcceptable, BadRequest and what `IpnsNames.current` raises."""
+    gateway = request.app[GATEWAY]
+    if not accepts(accept_of(request), MEDIA_TYPE):
+        raise NotAcceptable(f"records come in one type only; retry with `Accept: {MEDIA_TYPE}`")
+    name = _name(request)
+    try:
+        async with asyncio.timeout(gateway.limits.send.retrieval_timeout):
+            current = await gateway.ipns.current(name)
+    except RecordNotFound as error:
+        return await send(request, _no_record(str(error)), gateway.limits.send)
+    return await send(request, _record(name, current), gateway.limits.send)
+
+
+async def put_record(request: web.Request) -> web.StreamResponse:
+    """Take a record; 200 once it is kept, and newer than all that were.
+
+    Raises NotAcceptable, PayloadTooLarge, BadRequest and OlderRecord.
+    """
+    if request.content_type != MEDIA_TYPE:
+        raise NotAcceptable(f"records come in one type only; retry with `Content-Type: {MEDIA_TYPE}`")
+    name = _name(request)
+    raw = await read_bounded(request, MAX_BYTES)
+    try:
+        await request.app[GATEWAY].ipns.put(name, raw)
+    except InvalidRecord as error:
+        raise BadRequest(str(error)) from error
+    return web.Response(status=200)
+
+
+async def read_bounded(request: web.Request, limit: int) -> bytes:
+    """The whole of a small body; PayloadTooLarge beyond `limit` bytes."""
+    body = bytearray()
+    async with aclosing(read_body(request)) as pieces:
+        async for piece in pieces:
+            body += piece
+            if len(body) > limit:
+                raise PayloadTooLarge(f"the body is over the {limit} bytes that are allowed")
+    return bytes(body)
+
+
+def _name(request: web.Request) -> IpnsName:
+    try:
+        return IpnsName.parse(unquote(request.match_info["name"]))
+    except InvalidName as error:
+        raise BadRequest(str(error)) from error
+
+
+def _record(name: IpnsName, current: Current) -> Representation:
+    record = current.record
+    left = int(record.expires - time.time())
+    max_age = min(current.ttl if record.ttl_seconds else _DEFAULT_MAX_AGE, left)
+    # Past its end no client takes the record, so nobody may keep it longer, stale or not.
+    stale = left - max_age
+    return Representation(
+        content_type=MEDIA_TYPE,
+        etag=record.etag,
+        headers={
+            "Cache-Control": (
+                f"public, max-age={max_age}, stale-while-revalidate={stale}, stale-if-error={stale}"
+            ),
+            "Expires": http_date(record.expires),
+            "Vary": "Accept",
+            "Content-Disposition": content_disposition(f"{name}{SUFFIX}", attachment=True),
+            "X-Content-Type-Options": "nosniff",
+        },
+        last_modified=current.since,
+        body=record.raw,
+    )
+
+
+def _no_record(text: str) -> Representation:
+    """Any other type than that of records says that there is none; the spec asks for 200, not 404."""
+    headers = {"Cache-Control": f"public, max-age={_MISSING_MAX_AGE}", "Vary": "Accept"}
+    return Representation(
+        content_type="text/plain; charset=utf-8", headers=headers, body=f"{text}\n".encode()
+    )
