@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-_HOST = re.compile(r"(\*\.)*[a-z0-9_-]+(\.[a-z0-9_*-]+)*\.?(:\d{1,5})?", re.ASCII | re.IGNORECASE)
+_HOST = re.compile(r"([a-z0-9_*-]+(\.[a-z0-9_*-]+)*\.?|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 class PublicGateway(BaseModel):

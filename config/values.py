@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,9 +13,13 @@ from pydantic import BeforeValidator
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE | re.ASCII)
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _HIGHEST_SIZE = 1 << 62
+_HOST_PATTERN = re.compile(r"any|[a-z0-9_*-]+(\.[a-z0-9_*-]+)+", re.ASCII)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def parse_size(text: str) -> int:
@@ -37,10 +42,40 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * _SECONDS[(match[2] or "s").lower()]
 
 
+def seconds_of_day(text: str) -> float:
+    """Seconds after midnight: `02:00`."""
+    match = _TIME_OF_DAY.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("must be a time of day such as 02:00")
+    return int(match[1]) * 3600.0 + int(match[2]) * 60.0
+
+
+def check_time_of_day(text: str) -> str:
+    seconds_of_day(text)
+    return text
+
+
 def parse_urls(text: str) -> tuple[str, ...]:
     """http(s) URLs between commas; without a slash at the end."""
     urls = [part.strip().rstrip("/") for part in text.split(",") if part.strip()]
     return tuple(check_url("http", "https")(url) for url in urls)
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Addresses and networks between commas; an address alone is a network of one."""
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"must be addresses or networks such as 10.0.0.0/8; {error}") from None
+
+
+def parse_host_patterns(text: str) -> tuple[str, ...]:
+    """Host names between commas, in lower case; `*` stands for one label or a part of it."""
+    hosts = tuple(part.strip().lower().removesuffix(".") for part in text.split(",") if part.strip())
+    bad = [host for host in hosts if not _HOST_PATTERN.fullmatch(host)]
+    if bad:
+        raise ValueError(f"must be host names, or `any`, which {bad[0]!r} is not")
+    return hosts
 
 
 def check_url(*schemes: str) -> Callable[[str], str]:
@@ -74,4 +109,6 @@ def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
 Size = Annotated[int, _from_text(parse_size)]
 Duration = Annotated[float, _from_text(parse_duration)]
 Urls = Annotated[tuple[str, ...], _from_text(parse_urls)]
+Networks = Annotated[tuple[Network, ...], _from_text(parse_networks)]
+HostPatterns = Annotated[tuple[str, ...], _from_text(parse_host_patterns)]
 HttpUrl = Annotated[str, _from_text(check_url("http", "https"))]

@@ -34,7 +34,8 @@ class TextStream(Protocol):
 class Line:
     """One request; `target` is raw, as the client sent it.
 
-    `request_id` is one of ours, or was checked; `key` is the name of an API key, never the key.
+    `request_id` is one of ours, or was checked; `key` is the name of an API key, never the key. `host` is
+    that of a website, and empty where the request came to the gateway as a whole.
     """
 
     request_id: str
@@ -46,6 +47,7 @@ class Line:
     key: str = "-"
     source: Source = "-"
     user_agent: str = "-"
+    host: str = ""
 
 
 class AccessLog:
@@ -137,8 +139,9 @@ def _plain_agent(agent: str) -> str:
 
 
 def _as_text(line: Line, at: str) -> str:
+    target = f"//{line.host}{line.target}" if line.host else line.target
     return (
-        f"{at} {line.request_id} {_plain(line.method)} {_plain_target(line.target)} {line.status}"
+        f"{at} {line.request_id} {_plain(line.method)} {_plain_target(target)} {line.status}"
         f" {line.size} {line.milliseconds:.1f}ms {_plain(line.key)} {line.source}"
         f' "{_plain_agent(line.user_agent)}"\n'
     )
@@ -149,7 +152,7 @@ def _as_json(line: Line, at: str) -> str:
     return (
         f'{{"time":"{at}","request_id":{_quoted(line.request_id)},"method":{_quoted(line.method)},'
         f'"target":{_quoted(_redact(line.target[:_LONGEST]))},"status":{line.status},"bytes":{line.size},'
-        f'"ms":{line.milliseconds:.2f},"key":{_quoted(line.key)},"source":"{line.source}",'
+        f'"host":{_quoted(line.host)},"ms":{line.milliseconds:.2f},"key":{_quoted(line.key)},"source":"{line.source}",'
         f'"user_agent":{_quoted(line.user_agent[:_LONGEST])}}}\n'
     )
 

@@ -10,11 +10,16 @@ from cache.blocks import provenance
 from gateway.answers import Question
 from gateway.context import GATEWAY, Gateway
 from gateway.formats import REPRESENT
+from gateway.formats.ipns_record import represent_ipns_record
+from gateway.negotiation import Format
+from gateway.path_requests import redirected, refuse_wide_service_worker
 from gateway.refusals import NotSupported, PreconditionFailed
 from gateway.representation import Representation, send
-from gateway.request import ContentRequest, accept_of
+from gateway.request import ORIGIN, PATH_ORIGIN, ContentRequest, accept_of, target_of
+from gateway.sites.site import site_fallback, with_site_headers
 from gateway.trustless import require_verifiable
-from ipld.errors import BlockNotFound, NameNotFound
+from ipld.errors import BlockNotFound, NameNotFound, NoLink
+from ipld.names import NameResolver
 from ipld.paths import Found, resolve
 
 # Where the answer came from, for the access log and the metrics.
@@ -24,13 +29,15 @@ SOURCE: web.RequestKey[str] = web.RequestKey("source", str)
 async def get_content(request: web.Request) -> web.StreamResponse:
     """GET and HEAD of `/ipfs/…` and `/ipns/…`."""
     gateway = request.app[GATEWAY]
-    question = (request.raw_path, accept_of(request))
+    origin = request.get(ORIGIN, PATH_ORIGIN)
+    # Answers of different origins are kept apart, and those of mutable ones are not kept.
+    question = (f"{origin.key}{request.raw_path}", accept_of(request))
     places: list[str] = []
     provenance.set(places)
     try:
-        if gateway.trustless.applies(request.headers.get(hdrs.HOST)):
-            require_verifiable(ContentRequest.parse(request, gateway.limits.path_bytes))
-        shown = gateway.answers.get(question)
+        if not origin.root:
+            refuse_wide_service_worker(request)
+        shown = None if origin.key is None else gateway.answers.get(question)
         if shown is None:
             shown = await _find(request, gateway, question)
         return await send(request, shown, gateway.limits.send)
@@ -39,24 +46,51 @@ async def get_content(request: web.Request) -> web.StreamResponse:
 
 
 async def _find(request: web.Request, gateway: Gateway, question: Question) -> Representation:
+    elsewhere = None if ORIGIN in request and request[ORIGIN].root else redirected(*target_of(request))
+    if elsewhere is not None:
+        return elsewhere
     epoch = gateway.answers.epoch
     wanted = ContentRequest.parse(request, gateway.limits.path_bytes)
+    if not wanted.origin.rules.deserialized:
+        require_verifiable(wanted)
     try:
         # A TimeoutError here is 504: the content may exist and could not be found in time.
         async with asyncio.timeout(gateway.limits.send.retrieval_timeout):
-            found = await resolve(gateway.names, gateway.blocks, wanted.path, gateway.limits.resolve)
-            shown = await represent(gateway, wanted, found)
+            shown = await _answer(gateway, wanted, names_for(request, gateway))
     except (BlockNotFound, NameNotFound) as error:
         if only_if_cached(request):
             raise PreconditionFailed(f"{wanted.path} not in local datastore") from error
         raise
-    if not found.mutable:
+    if not wanted.path.mutable and wanted.origin.key is not None:
         gateway.answers.put(question, shown, epoch)
     return shown
 
 
+async def _answer(gateway: Gateway, wanted: ContentRequest, names: NameResolver) -> Representation:
+    """What a path leads to, or what the website says about a path that it does not have."""
+    if wanted.format is Format.IPNS_RECORD:
+        return await represent_ipns_record(gateway.ipns, wanted)
+    limits = gateway.limits.resolve
+    try:
+        found = await resolve(names, gateway.blocks, wanted.path, limits)
+    except NoLink:
+        shown = await site_fallback(gateway.sites, names, gateway.blocks, wanted, limits)
+        if shown is None:
+            raise
+        return shown
+    shown = await represent(gateway, wanted, found)
+    return await with_site_headers(gateway.sites, gateway.blocks, wanted, found, shown)
+
+
+def names_for(request: web.Request, gateway: Gateway) -> NameResolver:
+    """Who is asked about names: nobody outside where the client wants no effort."""
+    return gateway.names_here if only_if_cached(request) else gateway.names
+
+
 def only_if_cached(request: web.Request) -> bool:
     """RFC 9111 section 5.2.1.7: the client wants no effort beyond this gateway's own stores."""
+    if hdrs.CACHE_CONTROL not in request.headers:
+        return False
     directives = ",".join(request.headers.getall(hdrs.CACHE_CONTROL, [])).split(",")
     return any(directive.strip().lower() == "only-if-cached" for directive in directives)
 

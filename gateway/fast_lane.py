@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from aiohttp import hdrs, web
 from multidict import istr
@@ -42,15 +43,17 @@ def fast_lane(gateway: Gateway, access_log: AccessLog | None, rest: Handler) -> 
     answers = gateway.answers
     traffic = gateway.traffic
     metrics = gateway.metrics
-    trustless = gateway.trustless
+    hosts = gateway.hosts
+    proxies = gateway.proxies
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.method != hdrs.METH_GET or traffic.full:
             return await rest(request)
         headers = request.headers
-        if trustless.anywhere and trustless.applies(headers.get(hdrs.HOST)):
+        origin = hosts.known(proxies.host(request))
+        if origin is None or origin.key is None:
             return await rest(request)
-        shown = answers.get((request.raw_path, accept_of(request)))
+        shown = answers.get((origin.key + request.raw_path, accept_of(request)))
         if shown is None or shown.body is None or len(shown.body) > WHOLE_BYTES or _is_special(request):
             return await rest(request)
         started = time.perf_counter()
@@ -60,7 +63,8 @@ def fast_lane(gateway: Gateway, access_log: AccessLog | None, rest: Handler) -> 
         response.headers[hdrs.SERVER] = SERVER
         metrics.hit(shown.status, len(shown.body))
         if access_log is not None:
-            access_log.add(_line(request, identifier, response.status, len(shown.body), started))
+            line = _line(request, identifier, response.status, len(shown.body), started)
+            access_log.add(replace(line, host=origin.site) if origin.root else line)
         return response
 
     return handle

@@ -1,4 +1,4 @@
-"""The names that resolve before any resolver is set up: none."""
+"""The names that are known without asking anybody, where nothing else is wired: none."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ class NoNames:
     """A NameResolver that knows no name."""
 
     async def resolve(self, name: str) -> ResolvedName:
-        raise NameNotFound(f"this gateway resolves no names, so /ipns/{name} leads nowhere")
+        raise NameNotFound(f"nothing is known here about /ipns/{name}")

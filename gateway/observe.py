@@ -12,6 +12,7 @@ from auth.middleware import identity_of
 from gateway.access_log import AccessLog, Line
 from gateway.content import SOURCE
 from gateway.metrics import Metrics
+from gateway.request import ORIGIN, PATH_ORIGIN
 from gateway.request_id import id_of
 from gateway.streaming import body_bytes
 
@@ -57,4 +58,5 @@ def _line(request: web.Request, status: int, sent: int, seconds: float) -> Line:
         "-" if key is None else key.name,
         request.get(SOURCE, "-"),
         request.headers.get(hdrs.USER_AGENT, "-"),
+        request.get(ORIGIN, PATH_ORIGIN).site,
     )

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import hdrs, web
 
 from gateway.headers import accepts_html
+from gateway.hosts import Kind, Origin
 from gateway.negotiation import Format, Wanted, negotiate
 from gateway.refusals import BadRequest
 from ipld.paths import ContentPath
@@ -17,11 +18,15 @@ DEFAULT_LIMIT, MAX_LIMIT = 1000, 10_000
 
 # The content path of a request, percent-encoded, once it was understood.
 CONTENT_PATH: web.RequestKey[str] = web.RequestKey("content_path", str)
+# Where a request came to, if not to the gateway as a whole.
+ORIGIN: web.RequestKey[Origin] = web.RequestKey("origin", Origin)
+PATH_ORIGIN = Origin(Kind.PATH)
 
 
 @dataclass(frozen=True, slots=True)
 class ContentRequest:
-    """A request for content. `raw_path` and `query` are as the client sent them.
+    """A request for content. `raw_path` and `query` are as the client sent them; on a host that has a content
+    root of its own, the path is below that root.
 
     `html` is whether `Accept` names HTML; `index` whether an index.html is wanted; `limit` and
     `cursor` choose a page of a directory.
@@ -38,12 +43,14 @@ class ContentRequest:
     html: bool = False
     index: bool = True
     limit: int = DEFAULT_LIMIT
+    origin: Origin = PATH_ORIGIN
 
     @classmethod
     def parse(cls, request: web.Request, max_path_bytes: int) -> ContentRequest:
         """Raises InvalidPath, BadRequest and NotAcceptable."""
         raw_path, query = target_of(request)
-        path = ContentPath.parse(raw_path, max_length=max_path_bytes)
+        origin = request.get(ORIGIN, PATH_ORIGIN)
+        path = ContentPath.parse(origin.prefix + raw_path, max_length=max_path_bytes + len(origin.prefix))
         # From here on errors carry it too (path gateway spec, `X-Ipfs-Path`).
         request[CONTENT_PATH] = path.encoded()
         parameters = parse_parameters(query)
@@ -59,6 +66,7 @@ class ContentRequest:
             html=accepts_html(accept_of(request)),
             index=parameters.get("index") != "false",
             limit=_limit(parameters.get("limit")),
+            origin=origin,
         )
 
     @property
@@ -81,7 +89,8 @@ def target_of(request: web.Request) -> tuple[str, str]:
         parts = urlsplit(target)
         return parts.path or "/", parts.query
     path, _, query = target.partition("?")
-    return path, query
+    # Two slashes first would make another host of the path, wherever it goes into a Location.
+    return ("/" + path.lstrip("/") if path.startswith("//") else path), query
 
 
 def parse_parameters(query: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ _ADVICE: Mapping[int, str] = {
     422: "The content itself is not well-formed. Its publisher can mend it; trying again will not.",
     429: "You, or many others at once, asked for a lot. Wait a moment and try again.",
     451: "This content is not available for legal reasons.",
-    500: "This is our fault. Give the request id below to the operator of this gateway.",
+    500: "This gateway, or the website itself, is broken. The operator can tell by the request id below.",
     502: "The copy of this content that was found is damaged, so it was not passed on. Try again later.",
     503: "The place where this content is kept does not answer right now. Try again in a moment.",
     504: "Nobody was found in time who has this content. Whoever has it may be offline; try again later.",

@@ -1,0 +1,1 @@
+"""Websites in a real Chromium."""

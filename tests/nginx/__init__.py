@@ -1,0 +1,1 @@
+"""The configuration of nginx that we ship, in a real nginx."""
