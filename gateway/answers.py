@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from cache.memory import MemoryCache
 from gateway.representation import Representation
 
@@ -20,8 +22,11 @@ class Answers:
 
     def put(self, question: Question, shown: Representation, epoch: int) -> None:
         """Keep an answer whose making began in `epoch`: an older one may be what was deleted since."""
-        if epoch == self.epoch:
-            self._kept.put(question, shown, shown.weight + len(question[0]))
+        if epoch != self.epoch:
+            return
+        self._kept.put(question, shown, shown.weight + len(question[0]))
+        if shown.later is not None:
+            shown.later.keep = partial(self.put, question, epoch=epoch)
 
     def clear(self) -> None:
         """Something was deleted."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -145,13 +144,6 @@ def parse_date(text: str) -> int | None:
         return None if parts is None else int(datetime(*parts[:6], tzinfo=UTC).timestamp())
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
-
-
-def cache_headers(policy: str | None, now: float | None = None) -> dict[str, str]:
-    """Cache-Control, or where the lifetime is not known a Last-Modified of now, as Kubo answers."""
-    if policy is not None:
-        return {"Cache-Control": policy}
-    return {"Last-Modified": http_date(time.time() if now is None else now)}
 
 
 # Control characters, separators of paths and of header parameters, and what breaks out of a quoted-string.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -41,7 +41,8 @@ class Representation:
     """One thing that can be sent, whole or in part, as often as wanted: safe to keep and share.
 
     The body is `body` where it is at hand, else what `read(start, stop)` gives; `size` is None where only
-    reading tells, and then there are no ranges. `etag` has its quotes, and `W/` where it is weak.
+    reading tells, and then there are no ranges. `etag` has its quotes, and `W/` where it is weak. A GET is
+    answered with what `later` makes, where there is one.
     """
 
     content_type: str | None = None
@@ -51,6 +52,7 @@ class Representation:
     last_modified: float | None = None
     body: bytes | None = None
     read: Read | None = None
+    later: Later | None = None
     accept_ranges: bool = True
     status: int = 200
     # Bytes that are held as long as this is kept, beside the body.
@@ -79,6 +81,21 @@ class Representation:
         if self.read is not None:
             return self.read(span.start, span.stop)
         return _slice(b"", span)
+
+
+@dataclass(slots=True, eq=False)
+class Later:
+    """Makes the answer to a GET, and says whether it is worth keeping; `keep` is told then."""
+
+    make: Callable[[Representation, SendLimits], Awaitable[tuple[Representation, bool]]]
+    keep: Callable[[Representation], None] | None = None
+
+    async def made(self, shown: Representation, limits: SendLimits) -> Representation:
+        """The answer with the headers of `shown`. Raises what reading raises, and TimeoutError."""
+        made, is_kept = await self.make(shown, limits)
+        if is_kept and self.keep is not None:
+            self.keep(made)
+        return made
 
 
 def _wire(shown: Representation) -> CIMultiDict[str]:
@@ -122,6 +139,9 @@ async def send(
     body = shown.body
     if request.method == hdrs.METH_HEAD:
         return web.Response(status=shown.status, headers=shown.wire)
+    if shown.later is not None:
+        # With other headers the conditions may be met otherwise.
+        return await send(request, await shown.later.made(shown, limits), limits)
     if body is not None and len(body) <= WHOLE_BYTES:
         return web.Response(body=body, status=shown.status, headers=shown.wire)
     size = shown.size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ipld.cid import Cid
 from ipld.hashes import verify
@@ -80,4 +80,34 @@ class BlockReader(Protocol):
 
     def spans(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Piece, None]:
         """As `stream`, with spans of files instead of their bytes where there are any."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WholeDag:
+    """A DAG that lies in one place just as a CAR carries it.
+
+    `read` gives its sections, `size` bytes, each checked. Where the place fails or turns out to be
+    damaged it ends early, between two sections or within one, and whoever reads goes on without it.
+    """
+
+    size: int
+    read: Callable[[], AsyncGenerator[Piece, None]]
+
+
+@runtime_checkable
+class SectionReader(BlockReader, Protocol):
+    """A BlockReader that knows how blocks lie beside each other: many go out at once, as a CAR has them."""
+
+    async def leaves(self, cids: Sequence[Cid]) -> Sequence[bool]:
+        """Which of the blocks link to nothing, as far as that shows without reading them."""
+        ...
+
+    def sections(self, cids: Sequence[Cid]) -> AsyncGenerator[Piece, None]:
+        """The blocks in order, each with its frame before it (`car.frame`)."""
+        ...
+
+    async def whole_dag(self, root: Cid, *, duplicates: bool) -> WholeDag | None:
+        """All blocks under the root depth first, each once or, with `duplicates`, as often as it is
+        linked to; None where they do not lie side by side like that."""
         ...

@@ -49,14 +49,6 @@ def frame(cid: Cid, size: int) -> bytes:
     return varint.encode(len(cid.raw) + size) + cid.raw
 
 
-def read_header(buffer: Buffer) -> tuple[tuple[Cid, ...], int]:
-    """The roots, and where the first section begins; InvalidCar also where more bytes are needed."""
-    parsed = _header(buffer, 0)
-    if parsed is None:
-        raise InvalidCar("the header is cut off", len(buffer))
-    return parsed
-
-
 def _header(buffer: Buffer, base: int) -> tuple[tuple[Cid, ...], int] | None:
     span = _span(buffer, 0, base, MAX_HEADER_BYTES)
     if span is None:

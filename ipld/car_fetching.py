@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from ipld.blocks import BlockReader, Buffer, Leaf
+from ipld.blocks import BlockReader, Buffer, Leaf, Piece, SectionReader
 from ipld.cid import RAW, Cid
 from ipld.errors import MalformedBlock
 
@@ -32,21 +32,36 @@ class Part(NamedTuple):
 
 
 class _Level:
-    """The parts below one node, and how far the walk has come."""
+    """The parts below one node, and how far the walk has come.
 
-    __slots__ = ("at", "parts")
+    `leaves` says of the parts up to `known` which ones are leaves.
+    """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    __slots__ = ("at", "known", "leaves", "parts")
+
+    def __init__(self, parts: Sequence[Part], leaves: Sequence[bool] = ()) -> None:
         self.parts = parts
         self.at = 0
+        self.leaves = leaves
+        self.known = len(leaves)
+
+    def is_leaf(self, place: int) -> bool:
+        return self.leaves[place - self.known + len(self.leaves)]
 
 
 class Fetching:
-    """The parts of a walk in its order, each with its block, without most of those that `is_done` names."""
+    """The parts of a walk in its order, each with its block, without most of those that `is_done` names.
 
-    def __init__(self, reader: BlockReader, is_done: Callable[[Part], bool]) -> None:
+    From a SectionReader leaves come as pieces of a CAR instead, those that `take` lets pass.
+    """
+
+    def __init__(
+        self, reader: BlockReader, is_done: Callable[[Part], bool], take: Callable[[Cid], bool]
+    ) -> None:
         self._reader = reader
+        self._sections = reader if isinstance(reader, SectionReader) else None
         self._is_done = is_done
+        self._take = take
         self._levels: list[_Level] = []
         self._tasks: dict[bytes, asyncio.Task[bytes]] = {}
         self.waiting = 0
@@ -65,12 +80,17 @@ class Fetching:
     def depth(self) -> int:
         return len(self._levels)
 
+    def begin(self, root: Part) -> None:
+        """The walk begins here: with a block, because nobody knows yet what it is."""
+        self._levels.append(_Level([root], [False]))
+        self.waiting += 1
+
     def descend(self, parts: Sequence[Part]) -> None:
         """These come before all that is left."""
         self._levels.append(_Level(parts))
         self.waiting += len(parts)
 
-    async def blocks(self) -> AsyncGenerator[tuple[Part, bytes], None]:
+    async def blocks(self) -> AsyncGenerator[tuple[Part, bytes] | Piece, None]:
         """Until nothing is left; `descend` may be called in between."""
         while self._levels:
             level = self._levels[-1]
@@ -78,10 +98,10 @@ class Fetching:
                 self._levels.pop()
                 self.waiting -= len(level.parts)
                 continue
-            batch = _leaves(level.parts, level.at)
+            batch = await self._leaves(level)
             if batch:
                 level.at += len(batch)
-                async with aclosing(self._side_by_side(batch)) as leaves:
+                async with aclosing(self._many(batch)) as leaves:
                     async for leaf in leaves:
                         yield leaf
                 continue
@@ -93,6 +113,24 @@ class Fetching:
                 data = await self._fetch(part)
                 self._look_ahead(level)
                 yield part, data
+
+    async def _leaves(self, level: _Level) -> Sequence[Part]:
+        """The leaves that come next, as far as they are fetched together."""
+        if self._sections is None:
+            return _large_leaves(level.parts, level.at)
+        if level.at == level.known:
+            chunk = level.parts[level.at : level.at + MAX_BATCH]
+            level.leaves = await self._sections.leaves([part.cid for part in chunk])
+            level.known += len(chunk)
+        stop = level.at
+        while stop < level.known and level.is_leaf(stop):
+            stop += 1
+        return level.parts[level.at : stop]
+
+    def _many(self, batch: Sequence[Part]) -> AsyncGenerator[tuple[Part, bytes] | Piece, None]:
+        if self._sections is None:
+            return self._side_by_side(batch)
+        return self._sections.sections([part.cid for part in batch if self._take(part.cid)])
 
     async def _fetch(self, part: Part) -> bytes:
         task = self._tasks.get(part.cid.raw)
@@ -110,12 +148,18 @@ class Fetching:
             await asyncio.gather(task, return_exceptions=True)
 
     def _look_ahead(self, level: _Level) -> None:
-        for place in range(level.at, min(level.at + AHEAD, len(level.parts))):
+        last = len(level.parts) if self._sections is None else level.known
+        for place in range(level.at, min(level.at + AHEAD, last)):
             part = level.parts[place]
-            if len(self._tasks) == AHEAD_IN_ALL or _is_large_leaf(part):
+            if len(self._tasks) == AHEAD_IN_ALL or self._comes_with_others(level, place):
                 return
             if part.cid.raw not in self._tasks and not self._is_done(part):
                 self._tasks[part.cid.raw] = asyncio.ensure_future(self._get(part.cid))
+
+    def _comes_with_others(self, level: _Level, place: int) -> bool:
+        if self._sections is None:
+            return _is_large_leaf(level.parts[place])
+        return level.is_leaf(place)
 
     async def _get(self, cid: Cid) -> bytes:
         return await self._reader.get(cid)
@@ -154,11 +198,13 @@ async def _cut(pieces: AsyncGenerator[Buffer, None], leaves: Sequence[Leaf]) -> 
 
 def _joined(taken: Sequence[memoryview]) -> bytes:
     whole = taken[0].obj
-    # What comes out of a cache is a block already.
-    return whole if isinstance(whole, bytes) and len(whole) == len(taken[0]) else b"".join(taken)
+    # What comes out of a cache is a block already, and needs no copy.
+    if len(taken) == 1 and isinstance(whole, bytes) and len(whole) == len(taken[0]):
+        return whole
+    return b"".join(taken)
 
 
-def _leaves(parts: Sequence[Part], start: int) -> Sequence[Part]:
+def _large_leaves(parts: Sequence[Part], start: int) -> Sequence[Part]:
     """The large raw blocks that follow each other from `start` on."""
     stop, last = start, min(start + MAX_BATCH, len(parts))
     while stop < last and _is_large_leaf(parts[stop]):

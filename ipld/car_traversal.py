@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from ipld import dag_pb
-from ipld.blocks import Block, BlockReader
+from ipld.blocks import Block, BlockReader, Piece
 from ipld.car_fetching import Fetching, Part
 from ipld.cid import DAG_PB, RAW, Cid
 from ipld.errors import MalformedBlock, NotUnixFs
@@ -61,22 +61,18 @@ class Chosen:
 
 Below = Callable[[Part, bytes], Sequence[Part]]
 
+# What a walk gives: a block, or from a SectionReader pieces of a CAR that have their frames already.
+Walk = AsyncGenerator[Block | Piece, None]
 
-async def whole_dag(reader: BlockReader, root: Cid, chosen: Chosen) -> AsyncGenerator[Block, None]:
+
+def whole_dag(reader: BlockReader, root: Cid, chosen: Chosen) -> Walk:
     """Every block under the root, it first. Raises BlockNotFound where one is missing."""
-    async with aclosing(_walk(reader, Part(root), chosen, _links)) as blocks:
-        async for block in blocks:
-            yield block
+    return _walk(reader, Part(root), chosen, _links)
 
 
-async def entity(
-    reader: BlockReader, root: Cid, chosen: Chosen, span: tuple[int, int] | None
-) -> AsyncGenerator[Block, None]:
+def entity(reader: BlockReader, root: Cid, chosen: Chosen, span: tuple[int, int] | None) -> Walk:
     """What one file needs (`span`: only its bytes start up to stop), or the listing of a directory."""
-    walk = _walk(reader, Part(root, span=span), chosen, _entity_parts, ranged=span is not None)
-    async with aclosing(walk) as blocks:
-        async for block in blocks:
-            yield block
+    return _walk(reader, Part(root, span=span), chosen, _entity_parts, ranged=span is not None)
 
 
 def _links(part: Part, data: bytes) -> Sequence[Part]:
@@ -118,23 +114,33 @@ def _file_parts(node: Node, start: int, stop: int) -> Sequence[Part]:
 
 async def _walk(
     reader: BlockReader, root: Part, chosen: Chosen, below: Below, *, ranged: bool = False
-) -> AsyncGenerator[Block, None]:
-    async with Fetching(reader, lambda part: chosen.is_done(part, ranged=ranged)) as fetching:
-        fetching.descend([root])
-        async with aclosing(fetching.blocks()) as blocks:
-            async for part, data in blocks:
+) -> Walk:
+    def is_done(part: Part) -> bool:
+        return chosen.is_done(part, ranged=ranged)
+
+    async with Fetching(reader, is_done, chosen.take) as fetching:
+        fetching.begin(root)
+        async with aclosing(fetching.blocks()) as found:
+            async for each in found:
+                if not isinstance(each, tuple):
+                    yield each
+                    continue
+                part, data = each
                 if chosen.take(part.cid):
                     yield Block(part.cid, data)
                 if part.cid.codec == RAW:
                     continue
                 if ranged:
                     chosen.enter(part)
-                parts = await _decoded(below, part, data)
-                if not parts:
-                    continue
-                if fetching.depth == MAX_DEPTH or fetching.waiting + len(parts) > MAX_WAITING:
-                    raise MalformedBlock(f"the DAG is deeper than {MAX_DEPTH} blocks, or too wide")
-                fetching.descend(parts)
+                _descend(fetching, await _decoded(below, part, data))
+
+
+def _descend(fetching: Fetching, parts: Sequence[Part]) -> None:
+    if not parts:
+        return
+    if fetching.depth == MAX_DEPTH or fetching.waiting + len(parts) > MAX_WAITING:
+        raise MalformedBlock(f"the DAG is deeper than {MAX_DEPTH} blocks, or too wide")
+    fetching.descend(parts)
 
 
 async def _decoded(below: Below, part: Part, data: bytes) -> Sequence[Part]:

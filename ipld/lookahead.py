@@ -1,4 +1,4 @@
-"""Fetching blocks in order with a bounded number of requests under way."""
+"""Fetching blocks, or what is made of them, in order with a bounded number of requests under way."""
 
 from __future__ import annotations
 
@@ -6,38 +6,44 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 
 from ipld.cid import Cid
 
 Get = Callable[[Cid], Awaitable[bytes]]
 
+Fetched = TypeVar("Fetched")
+_Fetch = Callable[[Cid], Awaitable[Fetched]]
 
-async def in_order(get: Get, cids: Sequence[Cid], ahead: int) -> AsyncGenerator[bytes, None]:
-    """The blocks, in order, at most `ahead` requests at once.
+
+async def in_order(fetch: _Fetch[Fetched], cids: Sequence[Cid], ahead: int) -> AsyncGenerator[Fetched, None]:
+    """What `fetch` gives, in order, at most `ahead` requests at once.
 
     Closing the generator cancels what is under way and waits for its end: use `aclosing`.
     """
     if len(cids) == 1:
-        yield await get(cids[0])
+        yield await fetch(cids[0])
         return
-    waiting: deque[asyncio.Task[bytes]] = deque()
+    waiting: deque[asyncio.Task[Fetched]] = deque()
     source = iter(cids)
     try:
-        _start(get, source, waiting, ahead)
+        _start(fetch, source, waiting, ahead)
         while waiting:
-            block = await waiting[0]
+            fetched = await waiting[0]
             waiting.popleft()
-            _start(get, source, waiting, 1)
-            yield block
+            _start(fetch, source, waiting, 1)
+            yield fetched
     finally:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
-def _start(get: Get, source: Iterator[Cid], waiting: deque[asyncio.Task[bytes]], count: int) -> None:
-    waiting.extend(asyncio.ensure_future(_fetch(get, cid)) for cid in islice(source, count))
+def _start(
+    fetch: _Fetch[Fetched], source: Iterator[Cid], waiting: deque[asyncio.Task[Fetched]], count: int
+) -> None:
+    waiting.extend(asyncio.ensure_future(_one(fetch, cid)) for cid in islice(source, count))
 
 
-async def _fetch(get: Get, cid: Cid) -> bytes:
-    return await get(cid)
+async def _one(fetch: _Fetch[Fetched], cid: Cid) -> Fetched:
+    return await fetch(cid)

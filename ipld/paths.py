@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote_to_bytes
 
 from ipld.blocks import BlockReader
 from ipld.cid import Cid
 from ipld.dag_pb import name_bytes
-from ipld.errors import InvalidCid, InvalidPath, NameNotFound
+from ipld.errors import InvalidCid, InvalidPath, NameRecursion
 from ipld.names import NameResolver
 from ipld.traversal import step
 
@@ -133,7 +134,7 @@ async def resolve(
 ) -> Found:
     """Follow names, then links.
 
-    Raises NoLink, NameNotFound, InvalidPath, MalformedBlock and what the two raise.
+    Raises NoLink, NameNotFound, NameRecursion, InvalidPath, MalformedBlock and what the two raise.
     """
     fixed, ttl = await resolve_names(names, path, limits)
     if len(fixed.segments) > limits.segments:
@@ -145,20 +146,24 @@ async def resolve(
 async def resolve_names(
     names: NameResolver, path: ContentPath, limits: ResolveLimits = DEFAULT_LIMITS
 ) -> tuple[ContentPath, int | None]:
-    """The /ipfs/ path behind a path, and for how many seconds that holds."""
+    """The /ipfs/ path behind a path, and for how many seconds that holds.
+
+    Raises what `names` raises, and NameRecursion (DNSLink gateway spec, `Host`).
+    """
     ttls: list[int] = []
     for _ in range(limits.names + 1):
         if not path.mutable:
             return path, min(ttls, default=None)
         found = await names.resolve(path.root)
-        if found.ttl is not None:
-            ttls.append(found.ttl)
+        fresh = found.fresh_for(time.time())
+        if fresh is not None:
+            ttls.append(fresh)
         path = replace(
             found.path,
             segments=found.path.segments + path.segments,
             trailing_slash=path.trailing_slash,
         )
-    raise NameNotFound(f"more than {limits.names} names point to each other from {path.root}")
+    raise NameRecursion(f"more than {limits.names} names point to each other from {path.root}")
 
 
 async def _walk(blocks: BlockReader, path: ContentPath) -> Found:

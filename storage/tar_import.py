@@ -8,7 +8,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from ipld.blocks import Buffer
+from ipld.unixfs.node import NO_METADATA, Metadata
 from storage.refused import InvalidTar
+from storage.tar_times import parse_time
 from storage.tree import TreeEntry
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -25,13 +27,21 @@ _REFUSED = {
     tarfile.GNUTYPE_SPARSE: "a sparse file",
 }
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
-_KEPT_RECORDS = (b"path", b"linkpath", b"size")
+_KEPT_RECORDS = (b"path", b"linkpath", b"size", b"mtime")
 _SPARSE_RECORDS = (b"GNU.sparse.", b"SCHILY.realsize")
 _SPARSE = "sparse"
 
 
+@dataclass(frozen=True, slots=True)
+class Preserve:
+    """What is taken over of an entry beside its name and data."""
+
+    mode: bool = False
+    mtime: bool = False
+
+
 async def tar_entries(
-    source: AsyncIterable[Buffer], max_entries: int = MAX_ENTRIES
+    source: AsyncIterable[Buffer], max_entries: int = MAX_ENTRIES, preserve: Preserve = Preserve()
 ) -> AsyncGenerator[TreeEntry, None]:
     """The entries in their order; the source of one must be read before the next is asked for.
 
@@ -40,19 +50,15 @@ async def tar_entries(
     """
     async with aclosing(_Stream(source)) as stream:
         archive = _Archive(stream)
-        directories: set[str] = set()
         count = 0
         while (member := await archive.next()) is not None:
             count += 1
             if count > max_entries:
                 raise InvalidTar(f"more than {max_entries} entries", member.offset)
-            entry = _entry(archive, member)
-            # An archive may name a directory again; a file that comes again is refused by the tree.
-            if entry is None or (member.is_directory and entry.path in directories):
-                continue
-            if member.is_directory:
-                directories.add(entry.path)
-            yield entry
+            entry = _entry(archive, member, preserve)
+            # Of the directory that holds all the others only its mode and time are new.
+            if entry.path or entry.metadata != NO_METADATA:
+                yield entry
         await stream.drain()
 
 
@@ -64,28 +70,40 @@ class _Member:
     target: str
     kind: bytes
     size: int
+    mode: int
+    mtime: str
     offset: int
 
     @property
     def is_directory(self) -> bool:
         return self.kind == tarfile.DIRTYPE
 
+    def metadata(self, preserve: Preserve) -> Metadata:
+        """InvalidTar where the time that is wanted is none."""
+        if not preserve.mode and not preserve.mtime:
+            return NO_METADATA
+        try:
+            mtime = parse_time(self.mtime) if preserve.mtime else None
+        except ValueError as error:
+            raise InvalidTar(f"{self.name!r} has a time that cannot be read", self.offset) from error
+        return Metadata(self.mode if preserve.mode else None, mtime)
 
-def _entry(archive: _Archive, member: _Member) -> TreeEntry | None:
-    """None for the directory that holds all the others."""
+
+def _entry(archive: _Archive, member: _Member, preserve: Preserve) -> TreeEntry:
     path = _path(member)
+    metadata = member.metadata(preserve)
     if member.kind in _REFUSED:
         raise InvalidTar(f"{path!r} is {_REFUSED[member.kind]}, which no directory can hold", member.offset)
     if member.is_directory:
-        return TreeEntry(path) if path else None
+        return TreeEntry(path, metadata=metadata)
     if not path:
         raise InvalidTar("an entry without a name", member.offset)
     if member.kind == tarfile.SYMTYPE:
         if not member.target or "\0" in member.target:
             raise InvalidTar(f"the link {path!r} leads nowhere", member.offset)
-        return TreeEntry(path, target=member.target)
+        return TreeEntry(path, target=member.target, metadata=metadata)
     if member.kind in _FILES:
-        return TreeEntry(path, source=archive.data())
+        return TreeEntry(path, source=archive.data(), metadata=metadata)
     raise InvalidTar(f"{path!r} is of type {member.kind!r}, which is not known", member.offset)
 
 
@@ -171,7 +189,8 @@ class _Archive:
         # Links and directories have no data, whatever their size says (POSIX, ustar interchange format).
         has_data = kind in _FILES
         self._left, self._padding = (size, -size % _BLOCK) if has_data else (0, 0)
-        return _Member(name, target, kind, size, offset)
+        mtime = records.get("mtime") or str(header.mtime)
+        return _Member(name, target, kind, size, header.mode & 0o7777, mtime, offset)
 
     async def data(self) -> AsyncGenerator[Buffer, None]:
         """The rest of the data of the last header."""

@@ -9,16 +9,14 @@ from gateway.formats.content_headers import content_headers
 from gateway.headers import content_disposition
 from gateway.representation import Representation
 from gateway.request import ContentRequest
+from gateway.small_bodies import made_later
 from ipld.blocks import BlockReader, Buffer, Piece
 from ipld.paths import Found
-from ipld.pieces import buffers
 from ipld.unixfs.node import decode_node
 
 # Small pieces are collected: an archive of small files is mostly headers, and an error among the
 # first of them still has a status of its own.
 PIECE_BYTES = 256 * 1024
-# What a large archive costs more before its first byte.
-SMALL_BYTES = 2 * 1024 * 1024
 
 Pack = Callable[[BlockReader, Found, str], AsyncGenerator[Buffer, None]]
 
@@ -42,26 +40,15 @@ async def represent_archive(
             async for piece in pieces:
                 yield piece
 
-    return Representation(
-        content_type=media_type,
-        etag=f'W/"{found.cid}.{tag}"',
-        headers=headers,
-        body=await small_body(read(0, 0)),
-        read=read,
-        accept_ranges=False,
+    return made_later(
+        Representation(
+            content_type=media_type,
+            etag=f'W/"{found.cid}.{tag}"',
+            headers=headers,
+            read=read,
+            accept_ranges=False,
+        )
     )
-
-
-async def small_body(pieces: AsyncGenerator[Piece, None]) -> bytes | None:
-    """The whole of a small archive, made once and then kept like any small body; None for a large one,
-    which is streamed anew for everybody."""
-    body = bytearray()
-    async with aclosing(buffers(pieces)) as parts:
-        async for part in parts:
-            body += part
-            if len(body) > SMALL_BYTES:
-                return None
-    return bytes(body)
 
 
 async def collected(pieces: AsyncGenerator[Buffer, None]) -> AsyncGenerator[Buffer, None]:

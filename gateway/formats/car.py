@@ -8,25 +8,24 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from gateway.car_parameters import CarParameters, Scope, parse_car_parameters
-from gateway.formats.archive import small_body
 from gateway.formats.content_headers import content_headers
 from gateway.headers import content_disposition
 from gateway.refusals import BadRequest
 from gateway.representation import Representation
 from gateway.request import ContentRequest, parse_parameters
+from gateway.small_bodies import SMALL_BYTES, made_later
 from ipld import car
-from ipld.blocks import Block, BlockReader, Buffer, Piece
-from ipld.car_traversal import Chosen, entity, whole_dag
+from ipld.blocks import Block, BlockReader, Piece, WholeDag
+from ipld.car_stream import dag_sections, sections, whole_dag_of
+from ipld.car_traversal import Chosen, Walk, entity
 from ipld.cid import Cid
 from ipld.errors import NotUnixFs
 from ipld.paths import Found
 from ipld.unixfs.node import Kind, decode_node
 
-# Blocks are collected up to this size before they are sent: many are small.
-PIECE_BYTES = 256 * 1024
-
-# What is sent of the DAG under the end of the path: the bytes of a file, None for all of it.
-_Under = tuple[Scope, tuple[int, int] | None]
+# What is sent of the DAG under the end of the path: the bytes of a file, None for all of it; and where
+# the whole of it lies, if it does in one place.
+_Under = tuple[Scope, tuple[int, int] | None, WholeDag | None]
 _NOTHING = (0, 0)
 
 
@@ -43,19 +42,32 @@ async def represent_car(blocks: BlockReader, wanted: ContentRequest, found: Foun
     if "Content-Location" in headers:
         headers["Content-Location"] += _kept_to(parameters, asked)
 
+    whole = None
+    if scope is Scope.ALL:
+        whole = await whole_dag_of(blocks, found.cid, duplicates=parameters.duplicates)
+
     async def read(_start: int, _stop: int) -> AsyncGenerator[Piece, None]:
-        async with aclosing(_pieces(blocks, found, Chosen(parameters.duplicates), (scope, span))) as pieces:
+        walk = _blocks(blocks, found, Chosen(parameters.duplicates), (scope, span, whole))
+        async with aclosing(sections(walk, car.header([found.cid]))) as pieces:
             async for piece in pieces:
                 yield piece
 
-    return Representation(
+    shown = Representation(
         content_type=parameters.media_type,
         etag=_etag(found, parameters),
+        size=_size(found, whole),
         headers=headers,
-        body=await small_body(read(0, 0)),
         read=read,
         accept_ranges=False,
     )
+    return shown if shown.size is not None and shown.size > SMALL_BYTES else made_later(shown)
+
+
+def _size(found: Found, whole: WholeDag | None) -> int | None:
+    """The bytes of the CAR where that is known without a look at each block."""
+    if whole is None or any(cid != found.cid for cid in found.trail):
+        return None
+    return len(car.header([found.cid])) + whole.size
 
 
 def _span(cid: Cid, block: bytes, parameters: CarParameters) -> tuple[int, int] | None:
@@ -94,31 +106,9 @@ def _etag(found: Found, parameters: CarParameters) -> str:
     return f'W/"{root}.car.{b32encode(digest[:10]).decode().lower()}"'
 
 
-async def _pieces(
-    blocks: BlockReader, found: Found, chosen: Chosen, under: _Under
-) -> AsyncGenerator[Buffer, None]:
-    buffer = bytearray(car.header([found.cid]))
-    async with aclosing(_blocks(blocks, found, chosen, under)) as sent:
-        async for block in sent:
-            buffer += car.frame(block.cid, len(block.data))
-            if len(block.data) >= PIECE_BYTES:
-                yield buffer
-                yield block.data
-                buffer = bytearray()
-                continue
-            buffer += block.data
-            if len(buffer) >= PIECE_BYTES:
-                yield buffer
-                buffer = bytearray()
-    if buffer:
-        yield buffer
-
-
-async def _blocks(
-    blocks: BlockReader, found: Found, chosen: Chosen, under: _Under
-) -> AsyncGenerator[Block, None]:
+async def _blocks(blocks: BlockReader, found: Found, chosen: Chosen, under: _Under) -> Walk:
     """The blocks along the path first, then those that the scope chooses under its end."""
-    scope, span = under
+    scope, span, whole = under
     for cid in found.trail:
         if cid != found.cid and chosen.take(cid):
             yield Block(cid, await blocks.get(cid))
@@ -126,11 +116,11 @@ async def _blocks(
         if chosen.take(found.cid):
             yield Block(found.cid, await blocks.get(found.cid))
         return
-    walk = (
-        whole_dag(blocks, found.cid, chosen)
+    walk: Walk = (
+        dag_sections(blocks, found.cid, chosen, whole)
         if scope is Scope.ALL
         else entity(blocks, found.cid, chosen, span)
     )
     async with aclosing(walk) as rest:
-        async for block in rest:
-            yield block
+        async for each in rest:
+            yield each

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 
 from gateway.formats.content_headers import content_headers
 from gateway.representation import Representation
 from gateway.request import ContentRequest
+from gateway.small_bodies import made_later
 from ipld.blocks import BlockReader
 from ipld.cid import DAG_PB, RAW, Cid, codec_name
 from ipld.errors import BlockCorrupt, BlockNotFound, MalformedBlock, NotUnixFs
+from ipld.lookahead import in_order
 from ipld.paths import Found
+from ipld.unixfs.listing import directory_node
 from ipld.unixfs.node import Kind, Link, decode_node
-from ipld.unixfs.paging import page_of
+from ipld.unixfs.paging import Page
 
 MEDIA_TYPE = "application/vnd.cidgate.dir+json"
 # Only a child's own block tells its type, mode and time; so many are asked for at once.
 AHEAD = 16
+# Entries that go out together.
+GROUP = 128
 _TYPES = {Kind.DIRECTORY: "directory", Kind.SHARD: "directory", Kind.SYMLINK: "symlink"}
 
 
@@ -29,54 +35,72 @@ async def represent_dir_json(blocks: BlockReader, wanted: ContentRequest, found:
     `size` is that of a file, and of everything below a directory; what is not known is null. Raises
     NotUnixFs (406) for what is no directory, and InvalidCursor.
     """
-    entries, following = await page_of(blocks, found.cid, wanted.cursor, wanted.limit)
-    known = await _details(blocks, entries)
-    page = {
-        "cid": str(found.cid),
-        "path": wanted.path.encoded(),
-        "entries": [_described(entry, known.get(entry.cid.raw)) for entry in entries],
-        "cursor": following,
-    }
-    text = await asyncio.to_thread(json.dumps, page)
+    Page(wanted.cursor, wanted.limit)
+    await directory_node(blocks, found.cid)
     headers = content_headers(wanted, found) | {"X-Content-Type-Options": "nosniff"}
-    etag = f'"{found.cid}.dir-json.{wanted.limit}.{wanted.cursor}"'
-    if _MISSING in known.values():
-        # What is missing may come, and then the same page says more.
-        headers["Cache-Control"] = "no-cache"
-        etag = f'W/"{found.cid}.dir-json.{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
-    return Representation(
-        content_type=f"{MEDIA_TYPE}; charset=utf-8", etag=etag, headers=headers, body=text.encode() + b"\n"
+
+    def read(_start: int, _stop: int) -> AsyncGenerator[bytes, None]:
+        return _text(blocks, wanted, found.cid)
+
+    complete = Representation(
+        content_type=f"{MEDIA_TYPE}; charset=utf-8",
+        etag=f'"{found.cid}.dir-json.{wanted.limit}.{wanted.cursor}"',
+        headers=headers,
+        read=read,
+        accept_ranges=False,
     )
+
+    def instead(sent: Representation, body: bytes | None) -> Representation | None:
+        # What is missing may come, and then the same page says more. Of a page that goes out while it is
+        # made, nobody knows whether all of it will be there.
+        if body is not None and _GAP not in body:
+            return None
+        etag = f'W/"{found.cid}.dir-json.{hashlib.sha256(body).hexdigest()[:16]}"' if body else None
+        less = {**sent.headers, "Cache-Control": "no-cache"}
+        return replace(sent, etag=etag, headers=less, body=body)
+
+    return made_later(complete, instead)
+
+
+async def _text(blocks: BlockReader, wanted: ContentRequest, cid: Cid) -> AsyncGenerator[bytes, None]:
+    page = Page(wanted.cursor, wanted.limit)
+    known: dict[bytes, _Details] = {}
+    start = f'{{"cid": "{cid}", "path": {json.dumps(wanted.path.encoded())}, "entries": ['
+    async with aclosing(page.groups(blocks, cid, GROUP)) as groups:
+        async for group in groups:
+            await _look(blocks, group, known)
+            described = [_described(entry, known.get(entry.cid.raw)) for entry in group]
+            yield start.encode() + json.dumps(described)[1:-1].encode()
+            start = ", "
+    end = f'], "cursor": {json.dumps(page.following)}}}\n'
+    yield (end if start == ", " else start + end).encode()
 
 
 # What a child's own block says. Never the block itself: a page of large directories would hold all of theirs.
 _Details = Mapping[str, str | int | float | None]
 _MISSING: _Details = {"type": None}
 _NO_UNIXFS: _Details = {"type": codec_name(DAG_PB)}
+# How a page shows it; inside a string the quotes would be escaped.
+_GAP = json.dumps(_MISSING)[1:-1].encode()
 
 
-async def _details(blocks: BlockReader, entries: Sequence[Link]) -> Mapping[bytes, _Details]:
-    """By the child's CID; StoreUnavailable where that cannot be told now."""
+async def _look(blocks: BlockReader, group: Sequence[Link], known: dict[bytes, _Details]) -> None:
+    """Adds to `known`, by the child's CID; StoreUnavailable where that cannot be told now."""
 
-    async def get(cid: Cid) -> bytes | None:
+    async def look(cid: Cid) -> _Details:
         try:
-            return await blocks.get(cid)
+            return _detail(cid, await blocks.get(cid))
         except (BlockNotFound, BlockCorrupt):
-            return None
+            return _MISSING
 
-    known: dict[bytes, _Details] = {}
-    asked = list(dict.fromkeys(entry.cid for entry in entries if entry.cid.codec == DAG_PB))
-    # In small groups: each is forgotten before the next one comes.
-    for start in range(0, len(asked), AHEAD):
-        group = asked[start : start + AHEAD]
-        found = await asyncio.gather(*map(get, group))
-        known |= {cid.raw: _detail(cid, block) for cid, block in zip(group, found, strict=True)}
-    return known
+    asked = {entry.cid.raw: entry.cid for entry in group if entry.cid.codec == DAG_PB}
+    unknown = [cid for raw, cid in asked.items() if raw not in known]
+    async with aclosing(in_order(look, unknown, AHEAD)) as details:
+        for cid in unknown:
+            known[cid.raw] = await anext(details)
 
 
-def _detail(cid: Cid, block: bytes | None) -> _Details:
-    if block is None:
-        return _MISSING
+def _detail(cid: Cid, block: bytes) -> _Details:
     try:
         node = decode_node(cid, block)
         detail: dict[str, str | int | float | None] = {"type": _TYPES.get(node.kind, "file")}

@@ -12,6 +12,7 @@ from gateway.request import ContentRequest
 from ipld.blocks import BlockReader, Buffer
 from ipld.paths import Found
 from ipld.unixfs.tree import Branch, walk
+from storage.tar_times import decimal_time
 
 _END = bytes(2 * tarfile.BLOCKSIZE)
 # What is taken where the content names none.
@@ -53,4 +54,7 @@ def _info(branch: Branch) -> tarfile.TarInfo:
         info.mode = node.mode & 0o7777
     if node.mtime is not None:
         info.mtime = node.mtime.seconds
+        if node.mtime.nanoseconds:
+            # What the header's own field cannot say; exactly, as no float does.
+            info.pax_headers = {"mtime": decimal_time(node.mtime)}
     return info

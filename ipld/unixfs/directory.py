@@ -10,11 +10,8 @@ from ipld.blocks import Block
 from ipld.cid import DAG_PB, Cid
 from ipld.errors import InvalidPath
 from ipld.unixfs.hamt import build_hamt
-from ipld.unixfs.node import Kind, Link, encode_data
+from ipld.unixfs.node import NO_METADATA, Kind, Link, Metadata, encode_data
 from ipld.unixfs.profiles import Estimate, Profile
-
-_DIRECTORY_DATA = encode_data(Kind.DIRECTORY)
-_DIRECTORY_OVERHEAD = 2 + len(_DIRECTORY_DATA)
 
 MAX_NAME_BYTES = 255 * 4
 MAX_TREE_DEPTH = 256
@@ -40,14 +37,15 @@ def directory_link(name: str, entries: Iterable[Link], blocks: Iterable[Block]) 
     return Link(name, made[-1].cid, tsize)
 
 
-def built_directory(entries: Iterable[Link], profile: Profile) -> Built:
+def built_directory(entries: Iterable[Link], profile: Profile, metadata: Metadata = NO_METADATA) -> Built:
     """As `build_directory`, with the link that a parent needs."""
     links = _sorted(entries)
-    if _estimate(links, profile) > profile.shard_threshold:
-        blocks = build_hamt((link for _, link in links), profile)
+    data = encode_data(Kind.DIRECTORY) + metadata.encode(Kind.DIRECTORY)
+    if _estimate(links, data, profile) > profile.shard_threshold:
+        blocks = build_hamt((link for _, link in links), profile, metadata)
     else:
         pb_links = [dag_pb.PBLink(link.cid, link.name, link.tsize) for _, link in links]
-        blocks = [_block(dag_pb.encode(pb_links, _DIRECTORY_DATA), profile)]
+        blocks = [_block(dag_pb.encode(pb_links, data), profile)]
     return Built(directory_link("", (link for _, link in links), blocks), blocks)
 
 
@@ -69,14 +67,15 @@ def _checked_name(name: str) -> bytes:
     return encoded
 
 
-def _estimate(links: list[tuple[bytes, Link]], profile: Profile) -> int:
+def _estimate(links: list[tuple[bytes, Link]], data: bytes, profile: Profile) -> int:
     if profile.estimate is Estimate.LINKS_BYTES:
         return sum(len(name) + len(link.cid.raw) for name, link in links)
-    return _DIRECTORY_OVERHEAD + sum(dag_pb.link_size(name, link.cid, link.tsize) for name, link in links)
+    return 2 + len(data) + sum(dag_pb.link_size(name, link.cid, link.tsize) for name, link in links)
 
 
-def build_symlink(target: str, profile: Profile) -> Block:
-    return _block(dag_pb.encode((), encode_data(Kind.SYMLINK, dag_pb.name_bytes(target))), profile)
+def build_symlink(target: str, profile: Profile, metadata: Metadata = NO_METADATA) -> Block:
+    data = encode_data(Kind.SYMLINK, dag_pb.name_bytes(target)) + metadata.encode(Kind.SYMLINK)
+    return _block(dag_pb.encode((), data), profile)
 
 
 def _block(data: bytes, profile: Profile) -> Block:
@@ -85,24 +84,31 @@ def _block(data: bytes, profile: Profile) -> Block:
 
 @dataclass(slots=True)
 class _Folder:
+    metadata: Metadata = NO_METADATA
     entries: dict[str, Link] = field(default_factory=dict)
     folders: dict[str, _Folder] = field(default_factory=dict)
 
 
-def build_tree(files: Mapping[str, Link | None], profile: Profile) -> Built:
-    """Nested directories from `/`-separated paths; None stands for an empty directory.
+def build_tree(
+    files: Mapping[str, Link | None], profile: Profile, metadata: Mapping[str, Metadata] | None = None
+) -> Built:
+    """Nested directories from `/`-separated paths; None stands for a directory, perhaps an empty one.
 
-    The name inside each Link is not looked at: the path names the entry.
+    The name inside each Link is not looked at: the path names the entry. `metadata` is that of directories
+    among the paths, and of the root, whose path is empty.
     """
-    top = _Folder()
+    known = metadata or {}
+    top = _Folder(known.get("", NO_METADATA))
     for path, link in files.items():
-        _insert(top, [segment for segment in path.split("/") if segment], link)
+        folder = _insert(top, [segment for segment in path.split("/") if segment], link)
+        folder.metadata = known.get(path, NO_METADATA) if link is None else folder.metadata
     blocks: list[Block] = []
     root = _build_folder(top, profile, blocks)
     return Built(root, blocks)
 
 
-def _insert(folder: _Folder, segments: list[str], link: Link | None) -> None:
+def _insert(folder: _Folder, segments: list[str], link: Link | None) -> _Folder:
+    """The folder that the path names, or that holds the entry."""
     if not segments or len(segments) > MAX_TREE_DEPTH:
         raise InvalidPath(f"a path in a tree has 1 to {MAX_TREE_DEPTH} segments")
     *parents, last = segments
@@ -111,10 +117,11 @@ def _insert(folder: _Folder, segments: list[str], link: Link | None) -> None:
             raise InvalidPath(f"{segment!r} is a file and a directory")
         folder = folder.folders.setdefault(segment, _Folder())
     if link is None:
-        return
+        return folder
     if last in folder.folders or last in folder.entries:
         raise InvalidPath(f"{last!r} is there twice")
     folder.entries[last] = Link(last, link.cid, link.tsize)
+    return folder
 
 
 def _build_folder(folder: _Folder, profile: Profile, blocks: list[Block]) -> Link:
@@ -122,6 +129,6 @@ def _build_folder(folder: _Folder, profile: Profile, blocks: list[Block]) -> Lin
     entries = list(folder.entries.values())
     for name, child in folder.folders.items():
         entries.append(_build_folder(child, profile, blocks)._replace(name=name))
-    built = built_directory(entries, profile)
+    built = built_directory(entries, profile, folder.metadata)
     blocks.extend(built.blocks)
     return built.root

@@ -12,7 +12,7 @@ from ipld import dag_pb
 from ipld.blocks import Block
 from ipld.cid import DAG_PB, Cid
 from ipld.errors import InvalidPath, MalformedBlock
-from ipld.unixfs.node import HASH_MURMUR3, Kind, Link, Node, encode_data
+from ipld.unixfs.node import HASH_MURMUR3, NO_METADATA, Kind, Link, Metadata, Node, encode_data
 from ipld.unixfs.profiles import Profile
 
 # boxo: a power of two, and CVE-2023-23625 for the upper end.
@@ -124,15 +124,26 @@ class _Entry(NamedTuple):
     link: Link
 
 
-def build_hamt(entries: Iterable[Link], profile: Profile) -> list[Block]:
-    """All shards of a directory, root last. Names must differ."""
+def build_hamt(entries: Iterable[Link], profile: Profile, metadata: Metadata = NO_METADATA) -> list[Block]:
+    """All shards of a directory, root last, which says mode and time. Names must differ."""
     placed = [_Entry(Position.of(link.name, profile.fanout), link) for link in entries]
     blocks: list[Block] = []
-    _build_shard(placed, 0, profile, blocks)
+    links, bitfield, _ = _build_links(placed, 0, profile, blocks)
+    blocks.append(_shard_block(links, bitfield, profile, metadata))
     return blocks
 
 
 def _build_shard(entries: Sequence[_Entry], depth: int, profile: Profile, blocks: list[Block]) -> Link:
+    links, bitfield, tsize = _build_links(entries, depth, profile, blocks)
+    block = _shard_block(links, bitfield, profile)
+    blocks.append(block)
+    return Link("", block.cid, tsize + len(block.data))
+
+
+def _build_links(
+    entries: Sequence[_Entry], depth: int, profile: Profile, blocks: list[Block]
+) -> tuple[list[dag_pb.PBLink], int, int]:
+    """The links of a shard, the bits of their slots, and the bytes of all blocks below."""
     # Recursion is bounded by the 64 bits of the hash: 21 levels at fan-out 8.
     if depth == max_depth(profile.fanout):
         names = ", ".join(repr(entry.link.name) for entry in entries[:2])
@@ -145,9 +156,7 @@ def _build_shard(entries: Sequence[_Entry], depth: int, profile: Profile, blocks
         links.append(dag_pb.PBLink(child.cid, f"{index:0{digits}X}{child.name}", child.tsize))
         bitfield |= 1 << index
         tsize += child.tsize
-    block = _shard_block(links, bitfield, profile)
-    blocks.append(block)
-    return Link("", block.cid, tsize + len(block.data))
+    return links, bitfield, tsize
 
 
 def _by_slot(entries: Sequence[_Entry], depth: int) -> dict[int, list[_Entry]]:
@@ -157,9 +166,11 @@ def _by_slot(entries: Sequence[_Entry], depth: int) -> dict[int, list[_Entry]]:
     return groups
 
 
-def _shard_block(links: list[dag_pb.PBLink], bitfield: int, profile: Profile) -> Block:
+def _shard_block(
+    links: list[dag_pb.PBLink], bitfield: int, profile: Profile, metadata: Metadata = NO_METADATA
+) -> Block:
     # boxo writes the bitfield big-endian without leading zero bytes.
     bits = bitfield.to_bytes((bitfield.bit_length() + 7) // 8, "big")
     message = encode_data(Kind.SHARD, bits, hash_type=HASH_MURMUR3, fanout=profile.fanout)
-    data = dag_pb.encode(links, message)
+    data = dag_pb.encode(links, message + metadata.encode(Kind.SHARD))
     return Block(Cid.of(data, DAG_PB, profile.cid_version), data)

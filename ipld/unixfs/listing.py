@@ -26,14 +26,20 @@ class Lookup:
     trail: tuple[Cid, ...]
 
 
+async def directory_node(blocks: BlockReader, cid: Cid) -> Node:
+    """The root of a plain or HAMT directory; WrongKind for files, NotUnixFs for all else."""
+    node = decode_node(cid, await blocks.get(cid))
+    if node.kind not in LISTABLE:
+        raise WrongKind(f"{cid} is not a directory")
+    return node
+
+
 async def list_entries(blocks: BlockReader, cid: Cid, after: str | None = None) -> AsyncGenerator[Link, None]:
     """The entries of a directory, or those behind the one called `after`; WrongKind for files.
 
     Close it (`aclosing`) when stopping early.
     """
-    node = decode_node(cid, await blocks.get(cid))
-    if node.kind not in LISTABLE:
-        raise WrongKind(f"{cid} is not a directory")
+    node = await directory_node(blocks, cid)
     if node.kind == Kind.DIRECTORY:
         for entry in _behind(node.links, after):
             yield Link(entry.name or "", entry.cid, entry.tsize or 0)

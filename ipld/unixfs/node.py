@@ -46,6 +46,33 @@ class Mtime:
 
 
 @dataclass(frozen=True, slots=True)
+class Metadata:
+    """What UnixFS 1.5 adds to a node: permission bits (12 of them) and a time; None for what is not said."""
+
+    mode: int | None = None
+    mtime: Mtime | None = None
+
+    def encode(self, kind: Kind) -> bytes:
+        """The fields, which stand at the end of a Data message.
+
+        As Kubo writes them: symlinks have no mode, and a mode of 0 is said of directories only.
+        """
+        out = b""
+        is_directory = kind in LISTABLE
+        if self.mode is not None and kind != Kind.SYMLINK and (self.mode or is_directory):
+            out += b"\x38" + varint.encode(self.mode)
+        if self.mtime is not None:
+            time = b"\x08" + varint.encode(self.mtime.seconds & 0xFFFF_FFFF_FFFF_FFFF)
+            if self.mtime.nanoseconds:
+                time += b"\x15" + self.mtime.nanoseconds.to_bytes(4, "little")
+            out += b"\x42" + varint.encode(len(time)) + time
+        return out
+
+
+NO_METADATA = Metadata()
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A UnixFS node. `data` is a view into the block. `filesize` is as stated; see `size`."""
 
@@ -219,6 +246,11 @@ def encode_inner(blocksizes: Iterable[int]) -> bytes:
     for size in sizes:
         parts += (b"\x20", varint.encode(size))
     return b"".join(parts)
+
+
+def encode_lone_leaf(data: bytes, metadata: Metadata) -> bytes:
+    """The Data message of a file that is one block, which is the root and says more than a leaf does."""
+    return encode_data(Kind.FILE, data) + b"\x18" + varint.encode(len(data)) + metadata.encode(Kind.FILE)
 
 
 def leaf_wrapping(length: int) -> tuple[bytes, bytes]:

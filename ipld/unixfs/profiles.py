@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 KIB = 1024
@@ -27,6 +27,10 @@ class Profile:
     fanout: int = 256
     shard_threshold: int = 256 * KIB
     estimate: Estimate = Estimate.BLOCK_BYTES
+
+    def for_metadata(self) -> Profile:
+        """What files get that have a mode or a time: Kubo makes no raw leaves then, not of any file."""
+        return replace(self, raw_leaves=False)
 
 
 UNIXFS_V1_2025 = Profile("unixfs-v1-2025", cid_version=1, raw_leaves=True, chunk_size=1024 * KIB, width=1024)

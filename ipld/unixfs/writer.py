@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ipld import dag_pb
 from ipld.blocks import Block, Buffer
 from ipld.cid import DAG_PB, RAW, Cid
-from ipld.unixfs.node import encode_inner, leaf_wrapping
+from ipld.unixfs.node import NO_METADATA, Kind, Metadata, encode_inner, encode_lone_leaf, leaf_wrapping
 from ipld.unixfs.profiles import Profile
 
 
@@ -44,10 +44,12 @@ class FileBuilder:
 
     Holds one chunk at most and the unfinished node of each level. Inner nodes are kept until
     `drain` or `finish` hands them out: drain now and then, and memory is bounded for any size.
+    The root carries the metadata, for which the profile must not have raw leaves.
     """
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, metadata: Metadata = NO_METADATA) -> None:
         self._profile = profile
+        self._metadata = metadata
         self._leaves: _Leaves = _RawLeaves() if profile.raw_leaves else _WrappedLeaves()
         self._filled = 0
         self._offset = 0
@@ -61,11 +63,15 @@ class FileBuilder:
         spans: list[LeafSpan] = []
         at = 0
         while at < len(view):
+            if self._filled == chunk:
+                spans.append(self._finish_leaf())
             taken = min(chunk - self._filled, len(view) - at)
-            self._leaves.take(view[at : at + taken], taken == chunk)
+            # A first leaf may be the root: it waits until more comes, or nothing does.
+            waits = not self._offset and self._metadata != NO_METADATA
+            self._leaves.take(view[at : at + taken], taken == chunk and not waits)
             self._filled += taken
             at += taken
-            if self._filled == chunk:
+            if self._filled == chunk and not waits:
                 spans.append(self._finish_leaf())
         return spans
 
@@ -76,6 +82,8 @@ class FileBuilder:
 
     def finish(self) -> BuiltFile:
         """The end of the file. An empty one is a single empty leaf."""
+        if not self._offset and self._metadata != NO_METADATA:
+            return self._finish_lone_leaf()
         leaves = [self._finish_leaf()] if self._filled or not self._offset else []
         root = self._close()
         return BuiltFile(root.cid, root.size, root.tsize, leaves, self.drain())
@@ -91,42 +99,45 @@ class FileBuilder:
         self._push(0, _Child(cid, length, length + overhead))
         return span
 
+    def _finish_lone_leaf(self) -> BuiltFile:
+        content = self._leaves.held()
+        root = self._add_inner(dag_pb.encode((), encode_lone_leaf(content, self._metadata)))
+        return BuiltFile(root.cid, len(content), len(root.data), [], self.drain())
+
     def _push(self, level: int, child: _Child) -> None:
         while True:
             if level == len(self._levels):
                 self._levels.append([])
             children = self._levels[level]
-            children.append(child)
             if len(children) < self._profile.width:
+                children.append(child)
                 return
+            # A full node waits for one more child: until then it may be the root.
+            self._levels[level] = [child]
             child = self._node(children)
-            self._levels[level] = []
             level += 1
 
     def _close(self) -> _Child:
         # IPIP-0499, "balanced": all leaves lie at the same depth, so that a lone last child is
-        # wrapped level by level; only the topmost lone child is the root itself.
-        for level, children in enumerate(self._levels):
-            is_top = level == len(self._levels) - 1
-            if is_top and len(children) == 1:
-                return children[0]
-            if children:
-                self._levels[level] = []
-                return self._close_above(level + 1, self._node(children))
-        raise AssertionError("a file has at least one leaf")
+        # wrapped level by level; only a leaf without siblings is the root itself.
+        level = 0
+        while level < len(self._levels) - 1:
+            self._push(level + 1, self._node(self._levels[level]))
+            level += 1
+        children = self._levels[level]
+        return children[0] if len(children) == 1 else self._node(children, self._metadata)
 
-    def _close_above(self, level: int, child: _Child) -> _Child:
-        for children in self._levels[level:]:
-            child = self._node([*children, child])
-        return child
-
-    def _node(self, children: list[_Child]) -> _Child:
+    def _node(self, children: list[_Child], metadata: Metadata = NO_METADATA) -> _Child:
         links = [dag_pb.PBLink(child.cid, "", child.tsize) for child in children]
-        data = dag_pb.encode(links, encode_inner(child.size for child in children))
-        cid = Cid.of(data, DAG_PB, self._profile.cid_version)
-        self._inner.append(Block(cid, data))
-        tsize = len(data) + sum(child.tsize for child in children)
-        return _Child(cid, sum(child.size for child in children), tsize)
+        message = encode_inner(child.size for child in children) + metadata.encode(Kind.FILE)
+        block = self._add_inner(dag_pb.encode(links, message))
+        tsize = len(block.data) + sum(child.tsize for child in children)
+        return _Child(block.cid, sum(child.size for child in children), tsize)
+
+    def _add_inner(self, data: bytes) -> Block:
+        block = Block(Cid.of(data, DAG_PB, self._profile.cid_version), data)
+        self._inner.append(block)
+        return block
 
 
 class _RawLeaves:
@@ -141,6 +152,9 @@ class _RawLeaves:
     def finish(self, length: int) -> tuple[bytes, int]:
         digest, self._hash = self._hash.digest(), hashlib.sha256()
         return digest, 0
+
+    def held(self) -> bytes:
+        raise AssertionError("a raw leaf has no place for metadata")
 
 
 class _WrappedLeaves:
@@ -161,6 +175,9 @@ class _WrappedLeaves:
         hashed.update(after)
         self._held = []
         return hashed.digest(), len(before) + len(after)
+
+    def held(self) -> bytes:
+        return b"".join(self._held)
 
 
 _Leaves = _RawLeaves | _WrappedLeaves

@@ -21,14 +21,22 @@ from gateway.access_log import AccessLog
 from gateway.answers import Answers
 from gateway.context import Gateway, Limits
 from gateway.metrics import Metrics
-from gateway.names import NoNames
 from gateway.server import serving
+from gateway.sites.files import SiteFiles
 from gateway.traffic import Traffic
 from ipld.blocks import Block
+from naming.ipns import IpnsNames
+from naming.key_ring import KeyRing
+from naming.memory_named_keys import MemoryNamedKeys
+from naming.memory_records import MemoryRecords
+from naming.publisher import Publisher
+from naming.secret_box import SecretBox
 from storage.content import Content
+from storage.memory_files import MemoryFiles
 from storage.memory_index import MemoryIndex
 from storage.memory_objects import MemoryObjects
 from storage.packed import PackedBlocks
+from storage.upload_log import MemoryUploadLog
 
 MIB = 1024 * 1024
 SECONDS = 15.0
@@ -177,13 +185,21 @@ def make_gateway(
         answers.clear()
         blocks.forget(0)
         packed.forget()
+        sites.clear()
 
+    sites = SiteFiles()
+    ipns = IpnsNames(MemoryRecords())
     gateway = Gateway(
         blocks=blocks,
-        names=NoNames(),
+        names=ipns,
+        ipns=ipns,
+        publisher=Publisher(KeyRing(MemoryNamedKeys(), SecretBox("for tests, and long enough")), ipns),
         content=Content(objects, index, blocks),
+        files=MemoryFiles(index),
+        log=MemoryUploadLog(),
         keys=keys,
         answers=answers,
+        sites=sites,
         metrics=Metrics("test"),
         traffic=Traffic(limits.requests, limits.uploads),
         forget=forget,

@@ -43,7 +43,7 @@ def test_round_trip_however_the_stream_is_cut(data: list[bytes], roots: int, cut
     assert [(s.cid, s.data) for s in sections] == [(b.cid, b.data) for b in blocks]
     for section in sections:
         assert archive[section.offset : section.offset + len(section.data)] == section.data
-    assert car.read_header(archive) == (tuple(root_cids), len(car.header(root_cids)))
+    assert archive.startswith(car.header(root_cids))
 
 
 def test_header_bytes_of_one_root() -> None:
@@ -54,7 +54,8 @@ def test_header_bytes_of_one_root() -> None:
 
 def test_version_may_stand_before_roots() -> None:
     body = b"\xa2\x67version\x01\x65roots\x80"
-    assert car.read_header(varint.encode(len(body)) + body) == ((), len(body) + 1)
+    parser, sections = parse(varint.encode(len(body)) + body)
+    assert (parser.roots, sections) == ((), [])
 
 
 def header_of(body: bytes) -> bytes:
@@ -123,7 +124,7 @@ class TestVectors:
     def test_conformance_cars(self, name: str) -> None:
         data = fixture(name)
         parser, sections = parse(data, list(range(0, len(data), 777)))
-        assert car.header(parser.roots or ()) == data[: car.read_header(data)[1]]
+        assert data.startswith(car.header(parser.roots or ()))
         for section in sections:
             verify(section.cid, section.data)
 

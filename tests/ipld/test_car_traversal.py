@@ -20,8 +20,10 @@ from ipld.unixfs.hamt import build_hamt
 from ipld.unixfs.node import Kind, Link, encode_data
 from storage.memory_blocks import MemoryBlocks
 from tests.ipld.dags import (
+    Watched,
     blocks_of,
     dag_pb_block,
+    directory,
     file_message,
     inner_node,
     raw_leaf,
@@ -31,30 +33,6 @@ from tests.ipld.dags import (
 )
 
 MIB = 1024 * 1024
-
-
-class Watched(MemoryBlocks):
-    """Notes what is asked for, and how much of it at once."""
-
-    def __init__(self, blocks: Sequence[Block] = ()) -> None:
-        super().__init__(blocks)
-        self.asked: list[Cid] = []
-        self.streamed: list[int] = []
-        self.at_once = self.most = 0
-
-    async def get(self, cid: Cid) -> bytes:
-        self.asked.append(cid)
-        self.at_once += 1
-        self.most = max(self.most, self.at_once)
-        try:
-            await asyncio.sleep(0)
-            return await super().get(cid)
-        finally:
-            self.at_once -= 1
-
-    def stream(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Buffer, None]:
-        self.streamed.append(len(leaves))
-        return super().stream(leaves)
 
 
 async def taken(walk: AsyncGenerator[Block, None]) -> list[Cid]:
@@ -74,11 +52,6 @@ def reference(blocks: dict[bytes, bytes], root: Cid, duplicates: bool) -> list[C
             found.append(cid)
         waiting += reversed(block_links(cid, blocks.get(cid.raw, b"")) or ())
     return found
-
-
-def directory(*entries: tuple[str, Cid, int]) -> Block:
-    links = [dag_pb.PBLink(cid, name, tsize) for name, cid, tsize in entries]
-    return dag_pb_block(dag_pb.encode(links, encode_data(Kind.DIRECTORY)))
 
 
 @st.composite
@@ -181,7 +154,7 @@ async def test_an_entity_is_a_directory_without_its_files() -> None:
     whole = reference({block.cid.raw: block.data for block in shards}, shards[-1].cid, False)
     assert sent == [cid for cid in whole if cid.codec == DAG_PB]
     assert not {leaf.cid for leaf in leaves} & set(blocks.asked)
-    plain = directory(("a", leaves[0].cid, 1))
+    plain = directory(("a", leaves[0]))
     assert await taken(entity(Watched([plain]), plain.cid, Chosen(), None)) == [plain.cid]
 
 
@@ -189,7 +162,8 @@ async def test_identity_cids_are_followed_and_never_sent() -> None:
     leaf = raw_leaf(b"stored")
     inline = dag_pb.encode([dag_pb.PBLink(leaf.cid, "a", 6)], encode_data(Kind.DIRECTORY))
     identity = Cid.of(inline, DAG_PB, hash="identity")
-    root = directory(("d", identity, 60), ("e", Cid.of(b"x", RAW, hash="identity"), 1))
+    other = Block(Cid.of(b"x", RAW, hash="identity"), b"x")
+    root = directory(("d", Block(identity, inline)), ("e", other))
     for duplicates in (False, True):
         walk = whole_dag(MemoryBlocks([leaf, root]), root.cid, Chosen(duplicates))
         assert await taken(walk) == [root.cid, leaf.cid]
@@ -235,7 +209,7 @@ async def test_large_leaves_come_in_one_stream() -> None:
     async with aclosing(walk):
         data = [block.data async for block in walk]
     assert b"".join(data[1:]) == content
-    assert here.streamed == [6]
+    assert here.batches == [6]
 
 
 async def test_what_is_read_ahead_is_bounded_and_let_go() -> None:
@@ -280,3 +254,19 @@ async def test_a_dag_may_not_be_endlessly_deep() -> None:
     with pytest.raises(MalformedBlock, match="deep"):
         await taken(whole_dag(MemoryBlocks(blocks), blocks[-1].cid, Chosen()))
     assert len(await taken(whole_dag(MemoryBlocks(blocks), blocks[900].cid, Chosen()))) == 901
+
+
+async def test_a_leaf_that_comes_in_several_pieces() -> None:
+    """As from a disk: each piece is an object of its own, and none of them is the block."""
+
+    class InPieces(MemoryBlocks):
+        async def stream(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Buffer, None]:
+            for leaf in leaves:
+                data = await self.get(leaf.cid)
+                for at in range(0, len(data), MIB // 4):
+                    yield data[at : at + MIB // 4]
+
+    link, blocks = blocks_of(b"".join(bytes([number]) * MIB for number in range(3)))
+    walk = whole_dag(InPieces(blocks), link.cid, Chosen())
+    async with aclosing(walk):
+        assert {block async for block in walk} == set(blocks)

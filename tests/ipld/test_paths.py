@@ -11,7 +11,7 @@ from ipld.blocks import Block
 from ipld.cid import CBOR as PLAIN_CBOR
 from ipld.cid import DAG_CBOR, DAG_JSON, JSON, Cid
 from ipld.data_model import Value
-from ipld.errors import BlockNotFound, InvalidPath, MalformedBlock, NameNotFound, NoLink
+from ipld.errors import BlockNotFound, InvalidPath, MalformedBlock, NameNotFound, NameRecursion, NoLink
 from ipld.names import ResolvedName
 from ipld.paths import ContentPath, ResolveLimits, resolve, resolve_names
 from ipld.unixfs.directory import build_tree
@@ -257,8 +257,8 @@ async def test_names_are_followed() -> None:
     assert len(found.roots) == 4
     found = await resolve(names, BLOCKS, ContentPath.parse("/ipns/c"))
     assert (found.ttl, found.path.trailing_slash) == (None, False)
-    for name in ("loop", "unknown"):
-        with pytest.raises(NameNotFound):
+    for name, error in (("loop", NameRecursion), ("unknown", NameNotFound)):
+        with pytest.raises(error):
             await resolve_names(names, ContentPath("ipns", name))
 
 

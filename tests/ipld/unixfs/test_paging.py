@@ -12,9 +12,9 @@ from ipld.cid import Cid
 from ipld.errors import WrongKind
 from ipld.unixfs.hamt import build_hamt
 from ipld.unixfs.node import Kind, Link, encode_data
-from ipld.unixfs.paging import InvalidCursor, page_of
+from ipld.unixfs.paging import InvalidCursor, Page, page_of
 from storage.memory_blocks import MemoryBlocks
-from tests.ipld.dags import dag_pb_block, raw_leaf, small
+from tests.ipld.dags import Watched, dag_pb_block, raw_leaf, small
 
 LEAF = raw_leaf(b"x")
 NAMES = st.lists(st.text(min_size=1, max_size=5), unique=True, max_size=60)
@@ -54,25 +54,52 @@ async def test_pages_make_the_whole(names: list[str], limit: int) -> None:
     assert sorted(whole[0]) == encodable
 
 
-class Counting(MemoryBlocks):
-    asked = 0
-
-    async def get(self, cid: Cid) -> bytes:
-        self.asked += 1
-        return await super().get(cid)
+@pytest.mark.parametrize("fanout", [8, 256])
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+async def test_pages_of_a_sharded_directory(fanout: int, limit: int) -> None:
+    made = build_hamt([Link(f"é{n}", LEAF.cid, 1) for n in range(300)], small(fanout=fanout))
+    names: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page, cursor = await page_of(MemoryBlocks(made), made[-1].cid, cursor, limit)
+        names += [entry.name for entry in page]
+    assert len(names) == 300
+    assert len(set(names)) == 300
 
 
 async def test_a_page_of_a_hundred_thousand_entries_reads_few_of_its_shards() -> None:
     shards = build_hamt([Link(f"file-{n}", LEAF.cid, 1) for n in range(100_000)], small(fanout=256))
-    blocks = Counting(shards)
-    _, cursor = await page_of(blocks, shards[-1].cid, "", 1000)
-    first = blocks.asked
+    blocks = Watched(shards)
+    page, cursor = await page_of(blocks, shards[-1].cid, "", 1000)
+    assert len(page) == 1000
+    first = len(blocks.asked)
     for _ in range(20):
         assert cursor is not None
-        _, cursor = await page_of(blocks, shards[-1].cid, cursor, 1000)
+        page, cursor = await page_of(blocks, shards[-1].cid, cursor, 1000)
+        assert len(page) == 1000
     # Every page has three times as many shards as a thousand entries need: those ahead and those around.
     assert first < len(shards) // 20
-    assert (blocks.asked - first) / 20 < len(shards) // 20
+    assert (len(blocks.asked) - first) / 20 < len(shards) // 20
+
+
+@pytest.mark.parametrize(
+    ("limit", "count", "groups", "following"),
+    [
+        (2, 1, [["a"], ["b"]], "LmI"),
+        (2, 2, [["a", "b"]], "LmI"),
+        (3, 2, [["a", "b"], ["c"]], None),
+        (4, 9, [["a", "b", "c"]], None),
+    ],
+)
+async def test_a_page_comes_in_groups(
+    limit: int, count: int, groups: list[list[str]], following: str | None
+) -> None:
+    root = plain("a", "b", "c")
+    page = Page("", limit)
+    found = [
+        [link.name for link in group] async for group in page.groups(MemoryBlocks([root]), root.cid, count)
+    ]
+    assert (found, page.following) == (groups, following)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from ipld.unixfs.profiles import UNIXFS_V1_2025
 from ipld.unixfs.reader import open_file, stream_by_get
 from storage.memory_blocks import MemoryBlocks
 from tests.ipld.dags import (
+    Watched,
     blocks_of,
     dag_pb_block,
     file_message,
@@ -28,23 +29,6 @@ from tests.ipld.dags import (
     small,
     wrapped_leaf,
 )
-
-
-class CountingBlocks(MemoryBlocks):
-    """Remembers what was asked for one by one, and in which batches."""
-
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        super().__init__(blocks)
-        self.got: list[Cid] = []
-        self.batches: list[int] = []
-
-    async def get(self, cid: Cid) -> bytes:
-        self.got.append(cid)
-        return await super().get(cid)
-
-    def spans(self, leaves: Sequence[Leaf]) -> AsyncGenerator[Piece, None]:
-        self.batches.append(len(leaves))
-        return stream_by_get(super().get, leaves)
 
 
 @settings(max_examples=150, deadline=None)
@@ -69,10 +53,10 @@ async def test_any_range_of_what_was_written(
 async def test_leaves_are_not_fetched_to_find_out_that_they_are_leaves() -> None:
     data = bytes(range(250)) * 40
     link, made = blocks_of(data, small(10, 10, raw_leaves=False))
-    blocks = CountingBlocks(made)
+    blocks = Watched(made)
     assert await read_all(blocks, link.cid) == data
     inner = 1 + 10 + 100
-    assert len(blocks.got) == inner + 1
+    assert len(blocks.asked) == inner + 1
     assert sum(blocks.batches) == 999
     assert max(blocks.batches) > 200
 
@@ -81,9 +65,9 @@ async def test_a_range_touches_only_its_own_nodes() -> None:
     data = bytes(range(256)) * 10
     link, made = blocks_of(data, small(10, 4))
     top = next(block for block in made if block.cid == link.cid)
-    needed = CountingBlocks(made)
+    needed = Watched(made)
     assert await read_all(needed, link.cid, 1000, 1015) == data[1000:1015]
-    kept = MemoryBlocks([top, *(block for block in made if block.cid in needed.got)])
+    kept = MemoryBlocks([top, *(block for block in made if block.cid in needed.asked)])
     kept.put_all(raw_leaf(data[at : at + 10]) for at in (1000, 1010))
     assert await read_all(kept, link.cid, 1000, 1015) == data[1000:1015]
     with pytest.raises(BlockNotFound):
