@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
 import string
 import zlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
@@ -37,7 +38,11 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """All that is known of a key but its secret; `prefix` is how the secret begins."""
+    """All that is known of a key but its secret; `prefix` is how the secret begins.
+
+    `uploads_expire_in` is for how many seconds what is uploaded with it is kept, unless the upload says
+    otherwise; None for ever. The key's own end is `expires_at`.
+    """
 
     id: UUID
     name: str
@@ -47,6 +52,7 @@ class ApiKey:
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+    uploads_expire_in: float | None = None
 
     def allows(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
@@ -71,6 +77,7 @@ class KeyRequest:
     scopes: frozenset[Scope]
     expires_at: datetime | None = None
     secret: str | None = field(default=None, repr=False)
+    uploads_expire_in: float | None = None
 
     def make(self) -> NewKey:
         """Raises ValueError where no store could take the key."""
@@ -81,8 +88,11 @@ class KeyRequest:
             raise ValueError("the name of a key has 1 to 200 printable characters")
         if self.expires_at is not None and self.expires_at.tzinfo is None:
             raise ValueError("the expiry of a key needs a time zone")
+        if self.uploads_expire_in is not None and not 0 < self.uploads_expire_in < math.inf:
+            raise ValueError("uploads expire in a positive number of seconds, or never")
         now = datetime.now(UTC)
-        return NewKey(ApiKey(uuid4(), self.name, shown(secret), self.scopes, now, self.expires_at), secret)
+        key = ApiKey(uuid4(), self.name, shown(secret), self.scopes, now, self.expires_at)
+        return NewKey(replace(key, uploads_expire_in=self.uploads_expire_in), secret)
 
 
 class Authenticator(Protocol):

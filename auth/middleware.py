@@ -65,21 +65,39 @@ async def identify(keys: Authenticator, request: web.Request) -> Identity:
     return request[IDENTITY]
 
 
+async def require(keys: Authenticator, request: web.Request, scope: Scope) -> ApiKey:
+    """The key of the request, for what needs one even to be read.
+
+    Raises Unauthenticated, Forbidden and KeysUnavailable.
+    """
+    key = identity_of(request).key
+    if key is None:
+        key = await _authenticated(keys, _presented(request))
+        request[IDENTITY] = Identity(key)
+    _require(key, scope)
+    return key
+
+
 async def _identify(keys: Authenticator, request: web.Request) -> Identity:
     if request.method == hdrs.METH_OPTIONS:  # a CORS preflight, which never carries a key
         return ANONYMOUS
     reading = request.method in _READS
     secret = _presented(request)
-    if secret is None or (reading and not secret.startswith(PREFIX)):
-        if reading:
-            return ANONYMOUS
+    if reading and (secret is None or not secret.startswith(PREFIX)):
+        return ANONYMOUS
+    key = await _authenticated(keys, secret)
+    if not reading:
+        _require(key, _SCOPES.get(request.method, Scope.ADMIN))
+    return Identity(key)
+
+
+async def _authenticated(keys: Authenticator, secret: str | None) -> ApiKey:
+    if secret is None:
         raise Unauthenticated("UNAUTHORIZED", "This needs an API key: send `Authorization: Bearer <key>`.")
     key = await keys.authenticate(secret)
     if key is None:
         raise _invalid("The API key is unknown, expired or revoked.")
-    if not reading:
-        _require(key, _SCOPES.get(request.method, Scope.ADMIN))
-    return Identity(key)
+    return key
 
 
 def _presented(request: web.Request) -> str | None:

@@ -17,12 +17,12 @@ from auth.keys import ApiKey, KeyRequest, NewKey, Scope, choose, hash_secret, is
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
-_COLUMNS = "id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at"
+_COLUMNS = "id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at, uploads_expire_in"
 # The database's clock decides, and not that of whichever machine asks.
 _GOOD = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
 _CREATE = f"""
-    INSERT INTO api_keys (id, name, prefix, scopes, expires_at, secret_hash)
-    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (secret_hash) DO NOTHING RETURNING {_COLUMNS}
+    INSERT INTO api_keys (id, name, prefix, scopes, expires_at, uploads_expire_in, secret_hash)
+    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (secret_hash) DO NOTHING RETURNING {_COLUMNS}
 """  # noqa: S608 - constants only, here and below
 _LIST = f"SELECT {_COLUMNS} FROM api_keys ORDER BY created_at, id"  # noqa: S608
 _REVOKE = f"UPDATE api_keys SET revoked_at = now() WHERE id = $1 RETURNING {_COLUMNS}"  # noqa: S608
@@ -42,8 +42,8 @@ class PostgresKeys:
     async def create(self, request: KeyRequest) -> NewKey:
         new = request.make()
         key = new.key
-        scopes = sorted(key.scopes)
-        values = (key.id, key.name, key.prefix, scopes, key.expires_at, hash_secret(new.secret))
+        ends = key.expires_at, key.uploads_expire_in
+        values = (key.id, key.name, key.prefix, sorted(key.scopes), *ends, hash_secret(new.secret))
         async with _asking(self.timeout):
             row = await self.pool.fetchrow(_CREATE, *values)
         if row is None:
@@ -94,6 +94,7 @@ def _key(row: asyncpg.Record) -> ApiKey:
         expires_at=row["expires_at"],
         last_used_at=row["last_used_at"],
         revoked_at=row["revoked_at"],
+        uploads_expire_in=row["uploads_expire_in"],
     )
 
 

@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from typing import Protocol
 
 from cache.memory import MemoryCache
-from ipld.blocks import BlockReader, Buffer, Leaf, Piece
+from ipld import car
+from ipld.blocks import BlockReader, Buffer, Leaf, Piece, SectionReader, WholeDag
 from ipld.cid import Cid
 from ipld.pieces import buffers
 from ipld.unixfs.leaf import leaf_piece
@@ -42,6 +43,7 @@ class CachedBlocks:
         self, inner: BlockReader, memory: MemoryCache[bytes], shared: SharedBlocks | None = None
     ) -> None:
         self._inner = inner
+        self._packed = inner if isinstance(inner, SectionReader) else None
         self._memory = memory
         self._shared = shared
         self._under_way: dict[bytes, asyncio.Task[bytes]] = {}
@@ -78,6 +80,29 @@ class CachedBlocks:
             async for piece in pieces:
                 yield piece
 
+    async def leaves(self, cids: Sequence[Cid]) -> Sequence[bool]:
+        return await self._packed.leaves(cids) if self._packed is not None else [False] * len(cids)
+
+    async def sections(self, cids: Sequence[Cid]) -> AsyncGenerator[Piece, None]:
+        start = 0
+        for position, cid in enumerate(cids):
+            data = self._memory.get(cid.multihash)
+            if data is None:
+                continue
+            async with aclosing(self._inner_sections(cids[start:position])) as pieces:
+                async for piece in pieces:
+                    yield piece
+            yield car.frame(cid, len(data)) + data
+            start = position + 1
+        async with aclosing(self._inner_sections(cids[start:])) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def whole_dag(self, root: Cid, *, duplicates: bool) -> WholeDag | None:
+        if self._packed is None:
+            return None
+        return await self._packed.whole_dag(root, duplicates=duplicates)
+
     def forget(self, epoch: int) -> None:
         """Something was deleted: nothing that was kept before `epoch` is given out any more."""
         self._memory.clear()
@@ -89,6 +114,13 @@ class CachedBlocks:
         if leaves:
             _came_from("store")
             async with aclosing(self._inner.spans(leaves)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def _inner_sections(self, cids: Sequence[Cid]) -> AsyncGenerator[Piece, None]:
+        if cids and self._packed is not None:
+            _came_from("store")
+            async with aclosing(self._packed.sections(cids)) as pieces:
                 async for piece in pieces:
                     yield piece
 

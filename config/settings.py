@@ -12,8 +12,18 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from config.errors import SettingsError, problems_of
 from config.names import misspelled
+from config.resolvers import DnsResolvers
 from config.structures import NamespaceMap, PublicGateways
-from config.values import Duration, HttpUrl, Size, Urls, check_url
+from config.values import (
+    Duration,
+    HostPatterns,
+    HttpUrl,
+    Networks,
+    Size,
+    Urls,
+    check_time_of_day,
+    check_url,
+)
 
 _FILEBASE = ("FILEBASE_IPFS_API_KEY", "FILEBASE_IPFS_API_SECRET", "FILEBASE_BUCKET_NAME")
 _BOOTSTRAP_CHARACTERS = 20
@@ -25,6 +35,12 @@ HOUR = 3600.0
 class UnixFsProfile(StrEnum):
     V1_2025 = "unixfs-v1-2025"
     V0_2015 = "unixfs-v0-2015"
+
+
+class FilebaseImport(StrEnum):
+    PLAIN = "plain"
+    CAR = "car"
+    BOTH = "both"
 
 
 class LogFormat(StrEnum):
@@ -43,6 +59,14 @@ def _check_bootstrap_key(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
     if len(text) < _BOOTSTRAP_CHARACTERS or not (text.isascii() and text.isprintable()) or " " in text:
         raise ValueError("must have 20 to 256 visible ASCII characters")
+    return secret
+
+
+def _check_key_secret(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < _BOOTSTRAP_CHARACTERS:
+        raise ValueError(
+            "must have at least 20 characters, for example what `openssl rand -base64 32` prints"
+        )
     return secret
 
 
@@ -71,13 +95,20 @@ class Settings(BaseSettings):
     database_url: _PostgresUrl | None = Field(
         None, description="Postgres for keys and index, postgresql://…; unset: an embedded one in DATA_DIR."
     )
-    database_pool_size: _Count = Field(10, description="Connections to Postgres for each worker.")
+    database_pool_size: int = Field(
+        10,
+        ge=4,
+        description="Connections to Postgres for each worker; two of them listen for changes and jobs.",
+    )
     database_timeout: _Span = Field(10.0, description="Longest wait for one statement.")
     redis_url: _RedisUrl | None = Field(
         None, description="Redis for hot blocks, redis://… or rediss://…; unset: this process's memory only."
     )
     redis_timeout: _Span = Field(0.25, description="Longest wait for Redis, after which it counts as a miss.")
     cache_memory_bytes: _Bytes = Field(64 * MIB, description="Memory for hot blocks in each worker.")
+    site_files_bytes: _Bytes = Field(
+        32 * MIB, description="Memory for websites' _redirects, and as much for _headers, in each worker."
+    )
     cache_redis_ttl: _Span = Field(24 * HOUR, description="How long a block stays in Redis.")
 
     # Filebase, or any other S3
@@ -86,6 +117,20 @@ class Settings(BaseSettings):
     filebase_ipfs_api_secret: SecretStr | None = Field(None, description="Secret key to that.")
     filebase_bucket_name: str | None = Field(None, description="The bucket.")
     filebase_region: str = Field("us-east-1", description="Region of the bucket.")
+    filebase_import: FilebaseImport = Field(
+        FilebaseImport.PLAIN,
+        description="plain: files as they are; car: everything as CARs, pinned under our CIDs or refused;"
+        " both: car, with a copy to read from.",
+    )
+    filebase_cid_timeout: _Span = Field(30.0, description="Longest wait for the CID that Filebase gives.")
+    s3_connect_timeout: _Span = Field(5.0, description="Longest wait for a connection to the bucket.")
+    s3_timeout: _Span = Field(
+        10.0, description="Longest wait for the bucket's answer to begin, and for more of it."
+    )
+    s3_part_bytes: Annotated[_Bytes, Field(ge=5 * MIB, le=5 * GIB)] = Field(
+        8 * MIB, description="Parts of uploads larger than this; the first and the last wait in memory."
+    )
+    s3_parts_at_once: _Count = Field(8, description="Parts of all uploads on their way, in each worker.")
     circuit_breaker_fail_max: _Count = Field(5, description="Failures in a row that stop calls to a remote.")
     circuit_breaker_reset_timeout: _Span = Field(60.0, description="How long they are stopped.")
 
@@ -96,23 +141,72 @@ class Settings(BaseSettings):
     public_url: HttpUrl | None = Field(None, description="URL that clients see, where links are printed.")
     public_gateways: PublicGateways = Field(
         default_factory=dict,
-        description="JSON object of host names, as Kubo's Gateway.PublicGateways.",
+        description="JSON object of host names, as Kubo's Gateway.PublicGateways; null: not a gateway.",
     )
     deserialized_responses: bool = Field(
         True, description="false: only raw blocks and CARs, on hosts that PUBLIC_GATEWAYS does not list."
     )
+    dnslink_gateway: HostPatterns = Field(
+        (), description="Hosts by comma, `*` for a label, whose DNSLink website is served; `any` for all."
+    )
+    strict_hosts: bool = Field(
+        False, description="true: 404 for hosts that neither PUBLIC_GATEWAYS nor a DNSLink names."
+    )
+    trusted_proxies: Networks = Field(
+        (), description="Networks by comma, as 10.0.0.0/8, whose X-Forwarded-Host, -Proto and -For count."
+    )
     ipfs_ns_map: NamespaceMap = Field(
         default_factory=dict, description="DNSLink overrides as Kubo's: `example.org:/ipfs/bafy…,…`."
+    )
+    dnslink_resolvers: DnsResolvers = Field(
+        default_factory=dict,
+        description='JSON object as Kubo\'s DNS.Resolvers: `{"eth.": "https://…", ".": "192.0.2.1"}`.',
+    )
+    dns_timeout: _Span = Field(5.0, description="Longest wait for the DNS.")
+    names_cache_bytes: _Bytes = Field(
+        4 * MIB, description="Memory for IPNS and DNSLink names in each worker."
+    )
+    names_cache_max_ttl: _Span = Field(
+        24 * HOUR, description="How long a name is remembered at most, whatever its record says."
+    )
+    names_cache_negative_ttl: _Span = Field(
+        10.0, description="How long a name that leads nowhere is remembered."
+    )
+    delegated_routers: Urls = Field(
+        (),
+        description="URLs by comma of delegated routing servers, for IPNS records: asked, and told of ours.",
+    )
+    ipns_key_secret: Annotated[SecretStr, AfterValidator(_check_key_secret)] | None = Field(
+        None,
+        max_length=1024,
+        description="Encrypts the IPNS keys made here: a long random text, to be kept; unset: no publishing.",
+    )
+    ipns_record_lifetime: Annotated[Duration, Field(ge=HOUR, le=100 * 365 * 24 * HOUR)] = Field(
+        48 * HOUR, description="How long an IPNS record published here is valid; signed anew at half of it."
+    )
+    ipns_record_ttl: Annotated[Duration, Field(ge=0, le=31_536_000)] = Field(
+        300.0, description="How long an IPNS record published here may be cached."
     )
     upstream_gateways: Urls = Field((), description="URLs, by comma, of gateways asked for what is not here.")
     shutdown_grace: _Span = Field(30.0, description="How long open requests may take after a stop.")
 
     # writing
+    cleanup_time: Annotated[str, AfterValidator(check_time_of_day)] = Field(
+        "02:00", description="When, each day, files that have expired are let go of; UTC."
+    )
+    temporary_retention: _Span = Field(
+        720 * HOUR, description="How long what is uploaded with ?temporary=true is kept."
+    )
+    upload_log_retention: Annotated[Duration, Field(ge=HOUR, le=100 * 365 * 24 * HOUR)] = Field(
+        8760 * HOUR, description="How long the upload log in Postgres goes back."
+    )
     bootstrap_api_key: Annotated[SecretStr, AfterValidator(_check_bootstrap_key)] | None = Field(
         None, max_length=256, description="The first API key; unset: a random one is made and shown once."
     )
     unixfs_profile: UnixFsProfile = Field(
-        UnixFsProfile.V1_2025, description="How files are cut: unixfs-v1-2025 or unixfs-v0-2015."
+        UnixFsProfile.V1_2025,
+        description="How files are cut: unixfs-v1-2025 or unixfs-v0-2015; unset: v1, and in a bucket with"
+        " FILEBASE_IMPORT=plain v0, as Filebase does itself.",
     )
 
     # limits
@@ -165,6 +259,14 @@ class Settings(BaseSettings):
         if problems:
             raise SettingsError(problems)
         return settings
+
+    @property
+    def profile(self) -> UnixFsProfile:
+        """UNIXFS_PROFILE, or the one that fits where it is unset."""
+        is_set = "unixfs_profile" in self.model_fields_set
+        if not is_set and self.uses_s3 and self.filebase_import is FilebaseImport.PLAIN:
+            return UnixFsProfile.V0_2015
+        return self.unixfs_profile
 
     @property
     def uses_s3(self) -> bool:

@@ -12,7 +12,9 @@ from config.environment import read_environment
 from config.errors import SettingsError
 from config.settings import Settings
 from gateway.commands.cars import export
+from gateway.commands.cleanup import cleanup
 from gateway.commands.healthcheck import healthcheck
+from gateway.commands.ipns import ipns
 from gateway.commands.keys import keys
 from gateway.commands.serve import serve, worker
 from gateway.commands.storage import import_, reindex, sweep
@@ -39,7 +41,7 @@ def _settings() -> Settings:
         raise click.ClickException(str(error)) from error
 
 
-for command in (serve, worker, healthcheck, keys, import_, export, reindex, sweep):
+for command in (serve, worker, healthcheck, keys, ipns, import_, export, reindex, sweep, cleanup):
     cli.add_command(command)
 
 

@@ -10,13 +10,18 @@ from aiohttp.typedefs import Middleware
 
 from auth.middleware import authenticate
 from gateway.access_log import AccessLog
+from gateway.api.routes import add_api
+from gateway.by_host import by_host
 from gateway.content import get_content
 from gateway.context import GATEWAY, Gateway
 from gateway.errors import errors_middleware
 from gateway.headers import PREFLIGHT
 from gateway.health import HEALTH_PATHS, get_healthz, get_metrics, get_readyz, get_version
 from gateway.observe import observe
+from gateway.publishing import publish_name
 from gateway.response_headers import complete_headers
+from gateway.routing_api import get_record, put_record
+from gateway.tunnel import tunnel
 from gateway.upload_body import continue_later
 from gateway.uploads import delete_content, post_content, put_content
 from gateway.welcome import get_welcome
@@ -26,9 +31,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # `(?s:…)`: a name may hold a line break.
 CONTENT = "/ipfs/{path:(?s:.*)}"
 NAMES = "/ipns/{path:(?s:.*)}"
+RECORDS = "/routing/v1/ipns/{name}"
 ANYTHING = "/{path:(?s:.*)}"
 
 READ_METHODS = "GET, HEAD, OPTIONS"
+NAME_METHODS = "GET, HEAD, OPTIONS, POST"
+RECORD_METHODS = "GET, HEAD, OPTIONS, PUT"
 CONTENT_METHODS = "GET, HEAD, OPTIONS, POST, PUT, DELETE"
 
 
@@ -39,7 +47,9 @@ def create_app(gateway: Gateway, access_log: AccessLog | None = None) -> web.App
             observe(gateway.metrics, access_log),
             errors_middleware,
             admit(gateway),
+            tunnel,
             authenticate(gateway.keys),
+            by_host(gateway, preflight(READ_METHODS)),
         ],
         # Uploads are streamed and bounded by `MAX_UPLOAD_BYTES`; nothing else has a body.
         client_max_size=0,
@@ -55,12 +65,17 @@ def create_app(gateway: Gateway, access_log: AccessLog | None = None) -> web.App
         route(read, "/readyz", get_readyz)
         route(read, "/metrics", get_metrics)
         route(read, "/version", get_version)
+        route(read, RECORDS, get_record)
+    route("PUT", RECORDS, put_record)
+    route("POST", "/ipns/{key}", publish_name)
     route("POST", "/ipfs/", post_content)
     # `curl -T - URL/ipfs/` has no name to give.
     route("PUT", CONTENT, put_content)
     route("DELETE", CONTENT, delete_content)
     route("OPTIONS", CONTENT, preflight(CONTENT_METHODS))
-    route("OPTIONS", NAMES, preflight(READ_METHODS))
+    route("OPTIONS", NAMES, preflight(NAME_METHODS))
+    route("OPTIONS", RECORDS, preflight(RECORD_METHODS))
+    add_api(route, preflight)
     route("*", ANYTHING, refuse_unknown)
     return app
 

@@ -9,11 +9,14 @@ from contextlib import asynccontextmanager, suppress
 
 from gateway.metrics import Metrics
 from ipld.errors import StoreUnavailable
+from naming.publisher import Publisher
 from storage.content import Content
 
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
+# How often records of ours are looked over; the shortest lifetime of one is six times that.
+RENEW_SECONDS = 600.0
 
 
 @asynccontextmanager
@@ -48,6 +51,16 @@ def sweeping(content: Content, metrics: Metrics, longest_upload: float) -> Calla
         metrics.swept.inc(await content.sweep(2 * longest_upload))
 
     return sweep
+
+
+def renewing(publisher: Publisher) -> Callable[[], Awaitable[None]]:
+    """Keeps IPNS names of ours alive, and drops records that were merely found and are not asked for."""
+
+    async def renew() -> None:
+        await publisher.renew()
+        await publisher.names.prune()
+
+    return renew
 
 
 def counting(metrics: Metrics) -> Callable[[], Awaitable[None]]:

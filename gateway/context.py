@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from auth.keys import ApiKeys
 from gateway.answers import Answers
+from gateway.forwarded import Proxies
+from gateway.hosts import Hosts
 from gateway.metrics import Metrics
+from gateway.names import NoNames
+from gateway.sites.files import SiteFiles
 from gateway.streaming import SendLimits
 from gateway.traffic import Traffic
-from gateway.trustless import Trustless
 from ipld.blocks import BlockReader
 from ipld.names import NameResolver
 from ipld.paths import ResolveLimits
 from ipld.unixfs.profiles import UNIXFS_V1_2025, Profile
+from naming.ipns import IpnsNames
+from naming.publisher import Publisher
 from storage.content import Content
+from storage.files import Files
+from storage.upload_log import UploadLog
 
 # Asks one dependency whether it works; a text says what is wrong.
 Probe = Callable[[], Awaitable[str | None]]
@@ -42,11 +50,17 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """`answers` remembers what immutable paths were answered with. `probes` are by dependency; those
-    in `optional` may fail without the gateway being unready. `forget` drops every cache at once."""
+    in `optional` may fail without the gateway being unready; `storage` is what `/readyz` tells besides.
+    `forget` drops every cache at once. `names_here` asks nobody outside. `temporary_seconds` is how long
+    what was marked temporary is kept. `jobs` does the jobs of the queue until its block is left."""
 
     blocks: BlockReader
     names: NameResolver
+    ipns: IpnsNames
+    publisher: Publisher
     content: Content
+    files: Files
+    log: UploadLog
     keys: ApiKeys
     answers: Answers
     metrics: Metrics
@@ -54,11 +68,17 @@ class Gateway:
     forget: Callable[[], Awaitable[None]]
     probes: Mapping[str, Probe] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
+    storage: Callable[[], Mapping[str, str]] = dict
     limits: Limits = field(default_factory=Limits)
+    sites: SiteFiles = field(default_factory=SiteFiles)
     profile: Profile = UNIXFS_V1_2025
+    temporary_seconds: float = 30 * 86400.0
+    jobs: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     public_url: str | None = None
     sample: str | None = None
-    trustless: Trustless = field(default_factory=Trustless)
+    names_here: NameResolver = field(default_factory=NoNames)
+    hosts: Hosts = field(default_factory=Hosts)
+    proxies: Proxies = field(default_factory=Proxies)
 
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)

@@ -16,10 +16,16 @@ from gateway.formats.pages import PAGE_HEADERS
 from gateway.headers import KNOWN_MISSING, NO_STORE, accepts_html
 from gateway.ranges import MalformedRange, UnsatisfiableRange
 from gateway.request_id import id_of
+from gateway.sites.errors import BrokenSiteFile
 from gateway.streaming import BrokenResponse, break_connection
 from ipld import errors as ipld
 from ipld.unixfs.paging import InvalidCursor
+from naming.key_ring import PublishingOff, SecretChanged
+from naming.named_keys import InvalidLabel, KeyTaken, KeyUnknown, NotYourKey
+from naming.publisher import InvalidPublication
+from naming.records import OlderRecord
 from storage.index import UploadGone
+from storage.objects import NotPublished
 from storage.refused import IncompleteCar, InvalidTar
 
 log = logging.getLogger("cidgate.errors")
@@ -28,6 +34,7 @@ log = logging.getLogger("cidgate.errors")
 STATUS: Mapping[type[BaseException], int] = {
     ipld.InvalidCid: 400,
     ipld.InvalidPath: 400,
+    ipld.NameRecursion: 400,
     InvalidCursor: 400,
     ipld.InvalidCar: 400,
     InvalidTar: 400,
@@ -41,6 +48,7 @@ STATUS: Mapping[type[BaseException], int] = {
     ipld.NotUnixFs: 406,
     refusals.NotAcceptable: 406,
     refusals.NotKept: 404,
+    refusals.FileNotFound: 404,
     refusals.BodyCutShort: 400,
     refusals.RequestTimeout: 408,
     refusals.Conflict: 409,
@@ -57,8 +65,25 @@ STATUS: Mapping[type[BaseException], int] = {
     IncompleteCar: 422,
     refusals.TooManyRequests: 429,
     refusals.LegallyUnavailable: 451,
+    # Not our fault, and yet what the web-redirects-file spec demands, with the text.
+    BrokenSiteFile: 500,
     refusals.NotSupported: 501,
     ipld.BlockCorrupt: 502,
+    NotPublished: 502,
+    ipld.InvalidName: 400,
+    ipld.InvalidKey: 400,
+    InvalidLabel: 400,
+    InvalidPublication: 400,
+    NotYourKey: 403,
+    KeyUnknown: 404,
+    KeyTaken: 409,
+    OlderRecord: 409,
+    PublishingOff: 501,
+    # Of a name that is asked for: the fault is with whoever signed it. Who puts one is told 400.
+    ipld.InvalidRecord: 502,
+    SecretChanged: 503,
+    ipld.NameUnavailable: 502,
+    ipld.NameTimeout: 504,
     ipld.StoreUnavailable: 503,
     ipld.StoreFull: 507,
     refusals.Draining: 503,
@@ -87,7 +112,7 @@ def status_of(exc: BaseException) -> int:
 def reason_of(exc: BaseException) -> str:
     """The stable name of a failure: its own `reason`, else the name of its class, in upper case."""
     own = getattr(exc, "reason", None)
-    if status_of(exc) == 500:
+    if _is_unknown(exc):
         return "INTERNAL_ERROR"
     if isinstance(exc, TimeoutError):
         return "RETRIEVAL_TIMEOUT"
@@ -95,10 +120,14 @@ def reason_of(exc: BaseException) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|[ -]+", "_", name).upper()
 
 
+def _is_unknown(exc: BaseException) -> bool:
+    return status_of(exc) == 500 and not isinstance(exc, BrokenSiteFile)
+
+
 def details_of(exc: BaseException) -> str:
     """One sentence for the client, on one line; of an unknown failure it says nothing more."""
     status = status_of(exc)
-    if status == 500:
+    if _is_unknown(exc):
         return _SENTENCES[500]
     own = getattr(exc, "details", None) or getattr(exc, "text", None) or str(exc)
     sentence = " ".join("".join(c if c.isprintable() else " " for c in str(own)).split())
@@ -175,7 +204,7 @@ async def errors_middleware(
 def _log(request: web.Request, exc: BaseException, what: str) -> None:
     status = status_of(exc)
     gone = isinstance(exc, ConnectionError) and (request.transport is None or request.transport.is_closing())
-    if status < 500 or gone:
+    if status < 500 or gone or isinstance(exc, BrokenSiteFile):
         return
     where = (what, id_of(request), request.method, ascii(request.raw_path))
     if status == 500:

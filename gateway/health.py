@@ -36,9 +36,9 @@ async def get_readyz(request: web.Request) -> web.Response:
     ready = not gateway.traffic.draining and _all_needed_work(gateway, states)
     status = "stopping" if gateway.traffic.draining else "ok" if ready else "unavailable"
     headers = _FRESH if ready else {**_FRESH, "Retry-After": "5"}
-    return web.json_response(
-        {"status": status, "dependencies": states}, status=200 if ready else 503, headers=headers
-    )
+    about = gateway.storage()
+    body = {"status": status, "dependencies": states, **({"storage": dict(about)} if about else {})}
+    return web.json_response(body, status=200 if ready else 503, headers=headers)
 
 
 async def get_version(_: web.Request) -> web.Response:

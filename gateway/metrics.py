@@ -35,7 +35,20 @@ class Metrics:
         self.uploads = counter("cidgate_uploads_total", "Writes by outcome.", ["outcome"])
         self.received = counter("cidgate_received_bytes_total", "Bytes of uploads received.")
         self.damaged = counter("cidgate_damaged_blocks_total", "Copies of blocks found missing or wrong.")
+        self.expired = counter("cidgate_expired_files_total", "Files that the cleanup let go of.")
         self.swept = counter("cidgate_swept_objects_total", "Objects of unfinished uploads removed.")
+        self.store_retries = counter("cidgate_store_retries_total", "Requests to the bucket made again.")
+        self.store_hedges = counter(
+            "cidgate_store_hedged_reads_total", "Slow reads that were begun a second time."
+        )
+        self.store_breaker = gauge(
+            "cidgate_store_breaker_open",
+            "1 while the bucket is left alone after failures.",
+            multiprocess_mode="max",
+        )
+        self.filebase_cids = counter(
+            "cidgate_filebase_cids_total", "Objects by whether Filebase gave our CID.", ["outcome"]
+        )
         self.answers = counter("cidgate_answers_total", "Reads by where the answer came from.", ["source"])
         gauge("cidgate_info", "The version that runs.", ["version"], multiprocess_mode="max").labels(
             version

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.refusals import NotAcceptable
-
 
 class Format(StrEnum):
     """The response formats, by their name in `?format=`; UNIXFS has none."""
@@ -22,6 +20,7 @@ class Format(StrEnum):
     DAG_JSON = "dag-json"
     DAG_CBOR = "dag-cbor"
     DIR_JSON = "dir-json"
+    IPNS_RECORD = "ipns-record"
 
 
 MEDIA_TYPES: Mapping[str, Format] = {
@@ -34,10 +33,9 @@ MEDIA_TYPES: Mapping[str, Format] = {
     "application/vnd.ipld.dag-json": Format.DAG_JSON,
     "application/vnd.ipld.dag-cbor": Format.DAG_CBOR,
     "application/vnd.cidgate.dir+json": Format.DIR_JSON,
+    "application/vnd.ipfs.ipns-record": Format.IPNS_RECORD,
 }
 _NAMES = {member.value: member for member in Format if member.value}
-# Names that the specs know and this gateway does not serve yet.
-_UNSERVED = frozenset({"ipns-record"})
 # A client that would take anything, or HTML, wants what a browser gets.
 _PLAIN = frozenset({"*/*", "text/html", "application/xhtml+xml"})
 
@@ -63,11 +61,7 @@ class _Entry:
 def negotiate(query_format: str | None, accept: str | None) -> Wanted:
     """`?format=` wins (IPIP-0523), and one that nobody knows is no request at all: image services
     append things like `format=webp`. The parameters in `Accept` count where its type is the same.
-
-    Raises NotAcceptable for what is known and not served.
     """
-    if query_format in _UNSERVED:
-        raise NotAcceptable(f"the format {query_format} is not served here")
     entries = _entries(accept) if accept else []
     if query_format is not None and query_format in _NAMES:
         named = _NAMES[query_format]
@@ -80,6 +74,14 @@ def negotiate(query_format: str | None, accept: str | None) -> Wanted:
             break
     named_any = query_format in _NAMES or any(entry.media_type != "*/*" for entry in entries)
     return Wanted(Format.UNIXFS, nothing_asked=not named_any)
+
+
+def accepts(accept: str | None, media_type: str) -> bool:
+    """Whether a client takes a type: it names it, or all of its kind, or has no wishes."""
+    entries = _entries(accept) if accept else []
+    kind = media_type.partition("/")[0]
+    wanted = (media_type, f"{kind}/*", "*/*")
+    return not accept or any(entry.media_type in wanted for entry in entries)
 
 
 def _entries(accept: str) -> list[_Entry]:

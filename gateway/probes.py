@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-
 import asyncpg
 
 from cache.redis import RedisBlocks
@@ -12,7 +9,7 @@ from gateway.context import Probe
 from storage.database import Pool
 
 
-def probes(pool: Pool, folder: Path, redis: RedisBlocks | None) -> dict[str, Probe]:
+def probes(pool: Pool, storage: Probe, redis: RedisBlocks | None) -> dict[str, Probe]:
     """By the name that `/readyz` shows."""
 
     async def database() -> str | None:
@@ -21,9 +18,6 @@ def probes(pool: Pool, folder: Path, redis: RedisBlocks | None) -> dict[str, Pro
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             return f"no connection ({type(error).__name__})"
         return None
-
-    async def storage() -> str | None:
-        return None if await asyncio.to_thread(folder.is_dir) else f"the folder {folder} is not there"
 
     async def shared_cache() -> str | None:
         return None if redis is not None and await redis.is_up() else "no answer; reads go on without it"

@@ -63,6 +63,10 @@ class NotKept(Refusal):
     """The key does not keep what it wants to let go."""
 
 
+class FileNotFound(Refusal):
+    """The key has no file with that id."""
+
+
 class BodyCutShort(Refusal):
     """The client left, or sent less than it announced."""
 

@@ -1,4 +1,4 @@
-"""Spans of files on their way to the socket inside the kernel: nothing is copied through Python.
+"""Bodies that lie in files on their way to the socket inside the kernel: nothing is copied through Python.
 
 uvloop knows no sendfile, and asyncio's own would wait for the disk on the loop. Here a call whose
 bytes are in the page cache is made at once, any other one in a thread; on a duplicate of the socket,
@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from ipld.blocks import FileSpan
+from ipld.blocks import Buffer, FileSpan
 
 # One call takes what the socket has room for, which is less on every machine.
 CALL_BYTES = 2 * 1024 * 1024
 # The kernel's readahead is at least this large.
 SAMPLE_BYTES = 128 * 1024
 _SAMPLE = bytearray(1)
+# Less than this waits for what comes next, so that both take one packet and one call.
+HELD_BYTES = 16 * 1024
+# More is to come: no packet for these bytes alone.
+_MORE: int = getattr(socket, "MSG_MORE", 0)
+
+
+class ClientLeft(ConnectionError):
+    """Nobody reads the response any more."""
 
 
 def can_sendfile(request: web.Request) -> bool:
@@ -33,56 +43,132 @@ def can_sendfile(request: web.Request) -> bool:
     )
 
 
-async def send_span(request: web.Request, span: FileSpan, sent: Callable[[int], None]) -> None:
-    """Send the bytes of the span, telling `sent` of each step. Raises OSError where the client left.
+@asynccontextmanager
+async def bare_socket(request: web.Request, sent: Callable[[int], None]) -> AsyncIterator[BareSocket]:
+    """The socket of a response whose headers were written; until the end nothing else may write to it.
 
-    Raises EOFError where the file is shorter than the span.
+    `sent` is told of the bytes of the body as they go. Raises ClientLeft.
     """
-    transport = request.transport
+    transport, writer = request.transport, request.writer
     if transport is None:
-        raise ConnectionResetError("the client left")
+        raise ClientLeft
     # What aiohttp and the transport still hold has to go first.
-    request.writer.send_headers()
+    writer.send_headers()
     transport.set_write_buffer_limits(high=0)
     try:
-        await request.writer.drain()
+        await writer.drain()
     finally:
         transport.set_write_buffer_limits()
     with transport.get_extra_info("socket").dup() as own:
-        position = span.start
-        while position < span.stop:
-            count = await _send_some(own.fileno(), span, position)
-            if count is None:
-                await _writable(own.fileno())
-                continue
-            position += count
-            sent(count)
+        own.setblocking(False)
+        yield BareSocket(own, sent, chunked=getattr(writer, "chunked", False))
 
 
-async def _send_some(target: int, span: FileSpan, position: int) -> int | None:
-    """How much the socket took; None where it is full."""
-    count = min(CALL_BYTES, span.stop - position)
-    try:
-        if _is_cached(span.descriptor, position, count):
-            taken = os.sendfile(target, span.descriptor, position, count)
+class BareSocket:
+    """Sends the rest of a body, in chunks where the length was not said (RFC 9112 section 7.1)."""
+
+    def __init__(self, own: socket.socket, sent: Callable[[int], None], *, chunked: bool) -> None:
+        self._socket = own
+        self._sent = sent
+        self._chunked = chunked
+        self._held = bytearray()
+        # Bytes of the body that wait for what comes next.
+        self.waiting = 0
+
+    async def send(self, piece: Buffer) -> None:
+        """Raises ClientLeft."""
+        self._begin_chunk(len(piece))
+        if len(self._held) + len(piece) <= HELD_BYTES:
+            self._held += piece
+            self.waiting += len(piece)
         else:
+            await self._send_held()
+            await self._send_all(memoryview(piece).cast("B"), self._sent)
+        self._end_chunk()
+
+    async def send_span(self, span: FileSpan) -> None:
+        """Raises ClientLeft, and EOFError where the file is shorter than the span."""
+        self._begin_chunk(len(span))
+        await self._send_held()
+        position = cached = span.start
+        while position < span.stop:
+            count = min(CALL_BYTES, span.stop - position)
+            cached = max(cached, position)
+            if cached < position + count and _is_cached(span.descriptor, cached, position + count):
+                cached = position + count
+            taken = await self._send_file(
+                span.descriptor, position, count, at_once=cached >= position + count
+            )
+            if taken is None:
+                await self._writable()
+                continue
+            if not taken:
+                raise EOFError(f"the file ends at byte {position} of {span.stop}")
+            position += taken
+            self._sent(taken)
+        self._end_chunk()
+
+    async def flush(self) -> None:
+        """The end of the body: what waits goes out."""
+        await self._send_held(flags=0)
+
+    def _begin_chunk(self, size: int) -> None:
+        if self._chunked:
+            self._held += b"%x\r\n" % size
+
+    def _end_chunk(self) -> None:
+        if self._chunked:
+            self._held += b"\r\n"
+
+    async def _send_held(self, flags: int = _MORE) -> None:
+        held, self._held = self._held, bytearray()
+        body, self.waiting = self.waiting, 0
+        await self._send_all(memoryview(held), lambda _count: None, flags)
+        self._sent(body)
+
+    async def _send_all(self, view: memoryview, sent: Callable[[int], None], flags: int = 0) -> None:
+        while view:
+            try:
+                count = self._socket.send(view, flags)
+            except BlockingIOError:
+                await self._writable()
+                continue
+            except ConnectionError as error:
+                raise ClientLeft from error
+            sent(count)
+            view = view[count:]
+
+    async def _send_file(self, descriptor: int, position: int, count: int, *, at_once: bool) -> int | None:
+        """How much the socket took; None where it is full."""
+        target = self._socket.fileno()
+        try:
+            if at_once:
+                return os.sendfile(target, descriptor, position, count)
             # The thread may outlive a handler that is cancelled, so it has a descriptor of its own.
-            source = os.dup(span.descriptor)
-            taken = await asyncio.to_thread(_sendfile, target, source, position, count)
-    except BlockingIOError:
-        return None
-    if not taken:
-        raise EOFError(f"the file ends at byte {position} of {span.stop}")
-    return taken
+            source = os.dup(descriptor)
+            return await asyncio.to_thread(_sendfile, target, source, position, count)
+        except BlockingIOError:
+            return None
+        except ConnectionError as error:
+            raise ClientLeft from error
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_writer(self._socket.fileno(), ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_writer(self._socket.fileno())
 
 
-def _is_cached(descriptor: int, position: int, count: int) -> bool:
+def _is_cached(descriptor: int, start: int, stop: int) -> bool:
     """Whether samples of the bytes are in the page cache. The kernel reads a disk in pieces no smaller
     than their distance, so what lies between two of them is most likely there, too."""
     try:
-        for sample in range(position, position + count, SAMPLE_BYTES):
+        for sample in range(start, stop, SAMPLE_BYTES):
             os.preadv(descriptor, [_SAMPLE], sample, os.RWF_NOWAIT)
-        os.preadv(descriptor, [_SAMPLE], position + count - 1, os.RWF_NOWAIT)
+        os.preadv(descriptor, [_SAMPLE], stop - 1, os.RWF_NOWAIT)
     except (OSError, AttributeError):
         return False
     return True
@@ -93,13 +179,3 @@ def _sendfile(target: int, source: int, position: int, count: int) -> int:
         return os.sendfile(target, source, position, count)
     finally:
         os.close(source)
-
-
-async def _writable(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_writer(descriptor, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_writer(descriptor)

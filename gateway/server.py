@@ -17,6 +17,7 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from config.settings import Settings
 from gateway.access_log import AccessLog
 from gateway.app import create_app
+from gateway.background import RENEW_SECONDS, renewing, repeated
 from gateway.context import Gateway
 from gateway.fast_lane import fast_lane
 from gateway.response_headers import SERVER
@@ -44,10 +45,12 @@ async def _serve(settings: Settings, bound: socket.socket, started: Started, par
     stop = _stop_signal(parent)
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(open_gateway(settings))
+        await stack.enter_async_context(repeated(renewing(gateway.publisher), RENEW_SECONDS))
         log = None
         if settings.access_log:
             log = await stack.enter_async_context(AccessLog(sys.stdout, settings.log_format.value))
         await stack.enter_async_context(serving(gateway, bound, log))
+        await stack.enter_async_context(gateway.jobs())
         await started(gateway)
         await stop.wait()
         if not await gateway.traffic.drain(settings.shutdown_grace):

@@ -6,13 +6,13 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.sendfile import can_sendfile, send_span
+from gateway.sendfile import BareSocket, ClientLeft, bare_socket, can_sendfile
 from ipld.blocks import Buffer, FileSpan, Piece
 
 # One write: large enough to cost nothing per byte, small enough that a slow client pins little memory.
@@ -87,6 +87,9 @@ async def send_stream(
     try:
         async with aclosing(pieces), _stall_limit(limits.retrieval_timeout, stream.progress):
             await stream.send(pieces)
+    except ClientLeft:
+        break_connection(request)
+        return response
     except Exception as exc:
         if not stream.has_client():
             return response
@@ -104,35 +107,55 @@ async def send_stream(
 
 
 class _Stream:
-    """One body on its way, and how far it has come."""
+    """One body on its way, and how far it has come.
 
-    __slots__ = ("_length", "_request", "_response", "sent")
+    From the first span of a file on, all that is left goes around the transport.
+    """
+
+    __slots__ = ("_bare", "_length", "_request", "_response", "sent")
 
     def __init__(self, request: web.Request, response: web.StreamResponse, length: int | None) -> None:
         self._request = request
         self._response = response
         self._length = length
+        self._bare: BareSocket | None = None
         self.sent = 0
 
     async def send(self, pieces: AsyncGenerator[Piece, None]) -> None:
         first = await anext(pieces, b"")
         await self._response.prepare(self._request)
-        await self._put(first)
-        async for piece in pieces:
-            await self._put(piece)
+        async with AsyncExitStack() as stack:
+            await self._put(first, stack)
+            async for piece in pieces:
+                await self._put(piece, stack)
+            if self._bare is not None:
+                await self._bare.flush()
         _refuse_lack(self._length, self.sent)
         await self._response.write_eof()
 
-    async def _put(self, piece: Piece) -> None:
-        if not isinstance(piece, FileSpan):
+    async def _put(self, piece: Piece, stack: AsyncExitStack) -> None:
+        if not len(piece):
+            return
+        if isinstance(piece, FileSpan):
+            await self._put_span(piece, stack)
+        elif self._bare is None:
             await self._write(piece)
-        elif self._length is not None and can_sendfile(self._request):
-            _refuse_surplus(self._length, self.sent + len(piece))
-            await send_span(self._request, piece, self._count)
         else:
-            async with aclosing(piece.read(piece.start, piece.stop)) as parts:
-                async for part in parts:
-                    await self._write(part)
+            view = memoryview(piece).cast("B")
+            _refuse_surplus(self._length, self.sent + self._bare.waiting + len(view))
+            await self._bare.send(view)
+
+    async def _put_span(self, span: FileSpan, stack: AsyncExitStack) -> None:
+        waiting = self._bare.waiting if self._bare is not None else 0
+        _refuse_surplus(self._length, self.sent + waiting + len(span))
+        if self._bare is None and can_sendfile(self._request):
+            self._bare = await stack.enter_async_context(bare_socket(self._request, self._count))
+        if self._bare is not None:
+            await self._bare.send_span(span)
+            return
+        async with aclosing(span.read(span.start, span.stop)) as parts:
+            async for part in parts:
+                await self._write(part)
 
     def _count(self, sent: int) -> None:
         self.sent += sent

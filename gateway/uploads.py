@@ -10,13 +10,16 @@ from aiohttp import hdrs, web
 
 from auth.errors import Unauthenticated
 from auth.middleware import identity_of
+from gateway.api.answers import timestamp
 from gateway.context import GATEWAY, Gateway
 from gateway.headers import content_disposition_name
 from gateway.refusals import BadRequest, Conflict, NotKept, UnsupportedMediaType
 from gateway.request import parse_parameters, target_of
+from gateway.retention import lifetime_of
 from gateway.upload_body import read_body
 from gateway.upload_car import CAR, add_car
 from gateway.upload_form import read_form
+from gateway.upload_refusals import log_refusal
 from gateway.upload_tar import TAR, add_tar
 from ipld.cid import RAW, Cid, codec_code
 from ipld.errors import InvalidCid, WrongKind
@@ -40,9 +43,11 @@ def writing(handler: Answer) -> Answer:
                 response = await handler(request)
         except (CidMismatch, WrongKind) as error:
             gateway.metrics.uploads.labels("refused").inc()
+            log_refusal(request, Conflict(str(error)))
             raise Conflict(str(error)) from error
-        except BaseException:
+        except BaseException as error:
             gateway.metrics.uploads.labels("failed").inc()
+            log_refusal(request, error)
             raise
         gateway.metrics.uploads.labels("done").inc()
         return response
@@ -80,7 +85,7 @@ async def delete_content(request: web.Request) -> web.StreamResponse:
     if path.segments:
         added = await gateway.content.remove(path.cid, path.segments, owned)
         return _created(added, f"/ipfs/{added.cid}/")
-    if not await gateway.content.release(owned.owner, path.cid):
+    if not await gateway.content.release(owned.owner, path.cid, owned.client):
         raise NotKept(f"your key does not keep {path.cid}")
     await gateway.forget()
     return web.Response(status=204)
@@ -153,7 +158,13 @@ def _owned(request: web.Request, gateway: Gateway, name: str | None) -> Owned:
     profile = parameters.get("profile")
     if profile is not None and profile not in PROFILES:
         raise BadRequest(f"profile is one of {', '.join(PROFILES)}")
-    return Owned(key.id, name, PROFILES[profile] if profile else gateway.profile)
+    return Owned(
+        key.id,
+        name,
+        PROFILES[profile] if profile else gateway.profile,
+        lifetime_of(parameters, key, gateway.temporary_seconds),
+        gateway.proxies.client(request),
+    )
 
 
 def _location(added: Added) -> str:
@@ -170,7 +181,11 @@ def _created(added: Added, location: str) -> web.Response:
         "name": added.name,
         "profile": added.profile,
         "path": location.partition("?")[0],
+        "id": None if added.file_id is None else str(added.file_id),
+        "expires_at": timestamp(added.expires_at),
     }
+    if added.receipt.publishes:
+        body["filebase_cid"] = None if added.receipt.published is None else str(added.receipt.published)
     headers = {
         hdrs.LOCATION: location,
         hdrs.CONTENT_LOCATION: location,

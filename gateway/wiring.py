@@ -11,37 +11,42 @@ from auth.cached import cached_keys
 from auth.postgres import PostgresKeys
 from cache.blocks import CachedBlocks
 from cache.memory import MemoryCache
+from cache.names import CachedNames, KeptNames, NameLimits
 from cache.redis import RedisBlocks
 from config.settings import Settings
+from config.structures import PublicGateway
 from gateway.answers import Answers
-from gateway.background import FLUSH_SECONDS, counting, repeated, sweeping
+from gateway.content_wiring import open_content
 from gateway.context import Gateway, Limits
+from gateway.forwarded import Proxies
 from gateway.health import program_version
+from gateway.hosts import LOCALHOST, HostRules, Hosts
+from gateway.ipns_wiring import Ipns, open_ipns
 from gateway.metrics import Metrics
-from gateway.names import NoNames
+from gateway.object_stores import open_objects
 from gateway.probes import probes
 from gateway.sample import sample_cid
+from gateway.sites.files import SiteFiles
 from gateway.streaming import SendLimits
 from gateway.traffic import Traffic
-from gateway.trustless import Trustless
 from ipld.paths import ResolveLimits
 from ipld.unixfs.profiles import PROFILES
-from storage.content import Content
+from naming.dns import NoDns
+from naming.dns_by_domain import open_dns
+from naming.dnslink import DnsLinkNames, parse_overrides
+from naming.ipns import IpnsNames
+from naming.names import Names
 from storage.database import Pool, open_database
 from storage.epochs import Epochs
-from storage.local import LocalObjects
 from storage.packed import PackedBlocks
 from storage.postgres_index import PostgresIndex
 from storage.reindex import Reindex
+from storage.reindex_notes import PostgresNotes
 
 logger = logging.getLogger(__name__)
 
 # The answers that are kept ready take this part of the memory for caches, blocks the rest.
 ANSWERS_PART = 0.5
-
-
-class NotYet(Exception):
-    """A setting asks for something that this version does not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,11 @@ class _Caches:
     packed: PackedBlocks
     blocks: CachedBlocks
     answers: Answers
+    sites: SiteFiles
 
     def forget(self, epoch: int) -> None:
         self.answers.clear()
+        self.sites.clear()
         self.blocks.forget(epoch)
         self.packed.forget()
 
@@ -61,65 +68,110 @@ class _Caches:
 def _caches(settings: Settings, packed: PackedBlocks, redis: RedisBlocks | None) -> _Caches:
     for_answers = int(settings.cache_memory_bytes * ANSWERS_PART)
     for_blocks: MemoryCache[bytes] = MemoryCache(settings.cache_memory_bytes - for_answers)
-    return _Caches(packed, CachedBlocks(packed, for_blocks, redis), Answers(for_answers))
+    sites = SiteFiles(settings.site_files_bytes)
+    return _Caches(packed, CachedBlocks(packed, for_blocks, redis), Answers(for_answers), sites)
 
 
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncGenerator[Gateway, None]:
     """Everything that a gateway needs, open until the block is left; closed in reverse order."""
-    if settings.uses_s3:
-        raise NotYet("FILEBASE_BUCKET_NAME is set, but this version keeps content in DATA_DIR only; unset it")
     _name_what_is_not_used(settings)
     metrics = Metrics(program_version())
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings))
-        objects = LocalObjects(settings.data_dir / "objects")
-        stack.push_async_callback(objects.aclose)
-        redis = _redis(settings)
-        if redis is not None:
-            stack.push_async_callback(redis.aclose)
-        index = PostgresIndex(pool)
-        packed = PackedBlocks(objects, index, on_damage=metrics.damaged.inc)
+        store = await stack.enter_async_context(open_objects(settings, metrics))
+        redis = await stack.enter_async_context(_open_redis(settings))
+        packed = PackedBlocks(store.objects, PostgresIndex(pool), on_damage=metrics.damaged.inc)
         caches = _caches(settings, packed, redis)
         epochs = Epochs(pool, caches.forget)
         await stack.enter_async_context(epochs.following())
-        content = Content(objects, index, caches.blocks)
-        sweep = sweeping(content, metrics, settings.upload_timeout)
-        await stack.enter_async_context(repeated(sweep, settings.sweep_interval))
-        await stack.enter_async_context(repeated(counting(metrics), FLUSH_SECONDS))
+        opened = await stack.enter_async_context(open_content(settings, pool, store, caches.blocks, metrics))
         keys = await stack.enter_async_context(cached_keys(PostgresKeys(pool)))
+        ipns, names, names_here = await stack.enter_async_context(_open_names(settings, pool))
         yield Gateway(
             blocks=caches.blocks,
-            names=NoNames(),
-            content=content,
+            names=names,
+            names_here=names_here,
+            ipns=ipns.names,
+            publisher=ipns.publisher,
+            content=opened.content,
+            files=opened.files,
+            log=opened.log,
+            jobs=opened.jobs,
             keys=keys,
             answers=caches.answers,
             metrics=metrics,
             traffic=Traffic(settings.max_concurrent_requests, settings.max_concurrent_uploads),
             forget=epochs.refresh,
-            probes=probes(pool, settings.data_dir / "objects", redis),
+            probes=probes(pool, store.probe, redis),
+            storage=store.state,
             optional=frozenset({"redis"}),
             limits=limits_of(settings),
-            profile=PROFILES[settings.unixfs_profile],
+            sites=caches.sites,
+            profile=PROFILES[settings.profile],
+            temporary_seconds=settings.temporary_retention,
             public_url=settings.public_url,
-            trustless=_trustless(settings),
-            sample=sample_cid(PROFILES[settings.unixfs_profile]),
+            hosts=hosts_of(settings),
+            proxies=Proxies(settings.trusted_proxies),
+            sample=sample_cid(PROFILES[settings.profile]),
         )
 
 
-def _trustless(settings: Settings) -> Trustless:
+@asynccontextmanager
+async def _open_names(
+    settings: Settings, pool: Pool
+) -> AsyncGenerator[tuple[Ipns, CachedNames, KeptNames], None]:
+    """Names by key, all names, and those that are known here. Nobody is asked before the first request."""
+    overrides = parse_overrides(settings.ipfs_ns_map)
+    limits = NameLimits(
+        settings.names_cache_bytes, settings.names_cache_max_ttl, settings.names_cache_negative_ttl
+    )
+    dns_opened = open_dns(
+        settings.dnslink_resolvers,
+        timeout=settings.dns_timeout,
+        fail_max=settings.circuit_breaker_fail_max,
+        rest=settings.circuit_breaker_reset_timeout,
+    )
+    async with open_ipns(settings, pool) as ipns, dns_opened as dns:
+        names = CachedNames(Names(ipns.names, DnsLinkNames(dns, overrides)), limits)
+        ipns.names.listeners.append(names.forget)
+        records = IpnsNames(ipns.names.store, max_ttl=ipns.names.max_ttl)
+        here = Names(records, DnsLinkNames(NoDns(), overrides))
+        yield ipns, names, KeptNames(names, here)
+
+
+def hosts_of(settings: Settings) -> Hosts:
+    """What the settings say about host names."""
     listed = {
-        host.lower(): not gateway.deserialized_responses
+        host.removesuffix("."): None if gateway is None else _rules(gateway)
         for host, gateway in settings.public_gateways.items()
-        if gateway is not None
     }
-    return Trustless(not settings.deserialized_responses, listed)
+    # Whoever maps a name to a path here means it to be served; that costs no DNS query.
+    sites = {*settings.dnslink_gateway, *settings.ipfs_ns_map} - {"any"}
+    return Hosts(
+        {**LOCALHOST, **listed},
+        sites=sites,
+        any_site="any" in settings.dnslink_gateway,
+        strict=settings.strict_hosts,
+        deserialized=settings.deserialized_responses,
+    )
+
+
+def _rules(gateway: PublicGateway) -> HostRules:
+    return HostRules(
+        gateway.paths,
+        gateway.use_subdomains,
+        not gateway.no_dns_link,
+        gateway.inline_dns_link,
+        gateway.deserialized_responses,
+    )
 
 
 def _name_what_is_not_used(settings: Settings) -> None:
-    for name in ("public_gateways", "ipfs_ns_map", "upstream_gateways"):
-        if getattr(settings, name):
-            logger.warning("%s is set, and this version does not use it yet", name.upper())
+    if settings.upstream_gateways:
+        logger.warning(
+            "UPSTREAM_GATEWAYS are asked for IPNS records; this version asks them for no blocks yet"
+        )
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -151,17 +203,25 @@ def open_pool(settings: Settings) -> AbstractAsyncContextManager[Pool]:
 @asynccontextmanager
 async def open_reindex(settings: Settings) -> AsyncGenerator[Reindex, None]:
     """What rebuilds the index, over the stores that the settings name."""
-    async with open_pool(settings) as pool:
-        yield Reindex(LocalObjects(settings.data_dir / "objects"), PostgresIndex(pool))
+    metrics = Metrics(program_version())
+    async with open_pool(settings) as pool, open_objects(settings, metrics) as store:
+        notes = PostgresNotes(pool, store.name)
+        yield Reindex(store.objects, PostgresIndex(pool), notes, store.adoption)
 
 
-def _redis(settings: Settings) -> RedisBlocks | None:
+@asynccontextmanager
+async def _open_redis(settings: Settings) -> AsyncGenerator[RedisBlocks | None, None]:
     if settings.redis_url is None:
-        return None
-    return RedisBlocks(
+        yield None
+        return
+    redis = RedisBlocks(
         settings.redis_url.get_secret_value(),
         timeout=settings.redis_timeout,
         ttl=int(settings.cache_redis_ttl),
         fail_max=settings.circuit_breaker_fail_max,
         rest=settings.circuit_breaker_reset_timeout,
     )
+    try:
+        yield redis
+    finally:
+        await redis.aclose()

@@ -50,6 +50,7 @@ class BlockTable:
         self._links = array("I", [0])
         self.rows = 0
         self._unread = 0
+        self._repeats = False
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -94,7 +95,9 @@ class BlockTable:
 
     def link(self, number: int, targets: Iterable[Cid]) -> None:
         """What the block links to; said once of each block."""
-        numbers = list(dict.fromkeys(map(self.number, targets)))
+        named = list(map(self.number, targets))
+        numbers = list(dict.fromkeys(named))
+        self._repeats = self._repeats or len(numbers) < len(named)
         if not numbers:
             return
         if len(self._links) + len(numbers) > 8 * self._limit + 1:
@@ -123,6 +126,26 @@ class BlockTable:
             elif start := self._starts[number]:
                 waiting.extend(self._links[start + self._links[start] : start : -1])
         return Missing(absent, opaque)
+
+    def depth_first(self, root: int) -> tuple[int, bool]:
+        """How many blocks lie in the order in which a walk from the root comes to them, it first; and
+        whether it comes to each only once. Zero where it meets one that is absent or lies elsewhere."""
+        seen = bytearray(len(self))
+        waiting = array("I", [root])
+        count, last, is_tree = 0, -1, not self._repeats
+        while waiting:
+            number = waiting.pop()
+            if seen[number]:
+                is_tree = False
+                continue
+            seen[number] = 1
+            offset = self._offsets[number]
+            if offset == _NOWHERE or offset <= last:
+                return 0, False
+            count, last = count + 1, offset
+            if start := self._starts[number]:
+                waiting.extend(self._links[start + self._links[start] : start : -1])
+        return count, is_tree
 
     def block_rows(self, base: int) -> Collection[BlockRow]:
         """A row for each block, once; `base` is added to the offsets."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ipld import varint
+from ipld import car, varint
 from ipld.blocks import Buffer
 from ipld.car import Section
 from ipld.car_reader import CarReader
 from ipld.cid import DAG_PB, Cid, trusted
 from ipld.errors import BlockCorrupt, InvalidCar, InvalidCid, MalformedBlock
-from ipld.hashes import verify
+from ipld.hashes import SHA2_256, verify
 from ipld.links import LEAF_CODECS, block_links, stored
 from ipld.unixfs.node import leaf_data, leaf_wrapping
 from storage.block_table import BlockTable, Missing, TableFull
-from storage.index import BlockRow
+from storage.index import BlockRow, Layout
 
 # A block may stand in a CAR under several codecs, and is looked for under each that was seen.
 MAX_CODECS = 32
@@ -31,12 +31,15 @@ class CarBlocks:
         self._max_blocks = max_blocks
         self._table = BlockTable(max_blocks)
         self._codecs: set[int] = set()
+        self._sections = 0
+        self._versions: set[int] = set()
 
     def add(self, batch: Buffer) -> None:
         """Take the next bytes of the CAR."""
         for section in self.reader.feed(batch):
             try:
                 verify(section.cid, section.data)
+                self._sections += 1
                 self.last = section.cid
                 if not section.cid.is_identity:
                     self._take(section)
@@ -61,8 +64,15 @@ class CarBlocks:
         if len(self._codecs) > MAX_CODECS:
             raise InvalidCar(f"blocks of more than {MAX_CODECS} codecs", section.offset)
         table.put(number, row, opaque=links is None, second=second)
+        self._note_versions((cid, *(links or ())))
         if links:
             table.link(number, stored(links))
+
+    def _note_versions(self, cids: Iterable[Cid]) -> None:
+        """Of those that have two: the table takes both for one."""
+        self._versions.update(
+            cid.version for cid in cids if cid.codec == DAG_PB and cid.hash_code == SHA2_256
+        )
 
     def holds_otherwise(self, cid: Cid) -> bool:
         """Whether the same bytes are there under another codec."""
@@ -80,6 +90,19 @@ class CarBlocks:
     def first_lost(self, roots: Sequence[Cid]) -> Cid | None:
         """The first root whose block is not in the CAR."""
         return next((root for root in roots if not root.is_identity and not self.holds(root)), None)
+
+    def layout(self, roots: Sequence[Cid], head: bytes) -> Layout:
+        """How the sections lie under the header that names the roots: byte for byte as a walk over the
+        DAG would give them, or not. For that a block must have one CID, in sections and in links."""
+        self._note_versions(roots)
+        if len(roots) != 1 or len(head) != len(car.header(roots)) or len(self._versions) > 1:
+            return Layout.CAR
+        if not self.holds(roots[0]):
+            return Layout.CAR
+        count, is_tree = self._table.depth_first(self._table.number(roots[0]))
+        if count != self._sections:
+            return Layout.CAR
+        return Layout.TREE if is_tree else Layout.DAG
 
     def rows(self, base: int) -> Collection[BlockRow]:
         """A row for each block, once; the first section begins at `base` of the object."""

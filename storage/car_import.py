@@ -16,7 +16,7 @@ from ipld.hashes import IDENTITY
 from storage.car_blocks import CarBlocks, Gaps
 from storage.closures import closure_of, parts
 from storage.drafts import Draft, batches, in_turns
-from storage.index import Closure, Index, Layout, NewObject
+from storage.index import Closure, Index, NewObject
 from storage.refused import CidMismatch, IncompleteCar
 
 # At about 70 bytes each; a CAR of 64 GiB in the usual chunks has 65,000 to 262,000 blocks.
@@ -94,17 +94,21 @@ class CarImport:
         roots = self._roots()
         gaps = await asyncio.to_thread(self._blocks.gaps, roots)
         kept, is_whole = await self._check(roots, gaps, index)
-        await self._draft.writer.commit(self._head)
+        layout = await asyncio.to_thread(self._blocks.layout, roots, self._head)
+        # Of several roots nobody can say which one a store publishes.
+        only = roots[0] if len(roots) == 1 else None
+        receipt = await self._draft.writer.commit(self._head, only)
         rows = self._blocks.rows(len(self._head))
         new = NewObject(
             self._draft.key,
-            Layout.CAR,
+            layout,
             object_root(roots),
             len(self._head) + self._size,
             rows,
             needs=kept.objects,
             partial=not is_whole,
             distinct=True,
+            receipt=receipt,
         )
         return TakenCar(new, roots)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import UUID
 
 from ipld import car, dag_pb
@@ -18,42 +18,22 @@ from ipld.hashes import verify
 from ipld.links import block_links, stored
 from ipld.unixfs.edit import put_link, remove_link
 from ipld.unixfs.node import Link
-from ipld.unixfs.profiles import PROFILES, UNIXFS_V1_2025, Profile
+from ipld.unixfs.profiles import PROFILES
 from storage.car_import import CarImport, CarTerms
 from storage.closures import closure_of, links_of
-from storage.drafts import BlockHead, CarDraft, Draft, FileDraft, car_object, file_object
-from storage.index import Closure, Committed, Index, Layout, NewObject, NewUpload, UploadGone
+from storage.deletion import Deletion, Later
+from storage.drafts import BlockHead, CarDraft, Draft, car_object
+from storage.index import Closure, Committed, Index, NewObject, NewUpload, Released, UploadGone
 from storage.objects import ObjectStore
+from storage.ownership import Added as Added  # noqa: PLC0414 - others know both from here
+from storage.ownership import Owned as Owned  # noqa: PLC0414
 from storage.refused import CidMismatch as CidMismatch  # noqa: PLC0414 - others know it from here
+from storage.single_files import SingleFiles, StoredFile
 from storage.tree import Tree, TreeEntry
 from storage.twins import check_twin
 from storage.uninterrupted import uninterrupted
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Owned:
-    """Whose upload it is, what it is called, and the profile that decides its CID."""
-
-    owner: UUID
-    name: str
-    profile: Profile = UNIXFS_V1_2025
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What is now kept. `size` is that of the file, or of all blocks of a directory, or of the CAR.
-
-    `more` are the other roots of a CAR.
-    """
-
-    cid: Cid
-    size: int
-    name: str
-    profile: str | None
-    is_directory: bool = False
-    more: Sequence[Cid] = ()
 
 
 class Content:
@@ -64,39 +44,36 @@ class Content:
     points, under a key that the index knows as unsettled; `sweep` removes it.
     """
 
-    def __init__(self, objects: ObjectStore, index: Index, blocks: BlockReader) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        index: Index,
+        blocks: BlockReader,
+        files: SingleFiles | None = None,
+        later: Later | None = None,
+    ) -> None:
         self._objects = objects
         self._index = index
         self._blocks = blocks
+        self._files = files or SingleFiles()
+        self._deletion = Deletion(objects, index, later)
 
     async def add_file(self, source: AsyncIterable[Buffer], owned: Owned) -> Added:
-        """A single file, stored as its own bytes."""
-        async with self._draft(f"files/{owned.profile.name}") as draft:
-            new, _ = await file_object(draft, source, owned.profile)
-            return await self._commit([new], owned)
+        """A single file."""
+        async with self._draft(*self._files.place(owned.profile)) as draft:
+            file = await self._files.store(draft, source, owned.profile)
+            return await self._commit([file.new], owned, size=file.size)
 
     async def add_exactly(self, cid: Cid, source: AsyncIterable[Buffer], owned: Owned) -> Added:
         """The file or the raw block that has this CID; CidMismatch where the body is neither."""
         head = BlockHead()
         try:
-            return await self._add_file_exactly(cid, head, source, owned)
+            async with self._draft(*self._files.place_exactly(cid)) as draft:
+                file = await self._files.store_exactly(draft, cid, head.watch(source))
+                profile = PROFILES[file.profile]
+                return await self._commit([file.new], replace(owned, profile=profile), size=file.size)
         except CidMismatch:
             return await self.add_block(cid, head.data, owned)
-
-    async def _add_file_exactly(
-        self, cid: Cid, head: BlockHead, source: AsyncIterable[Buffer], owned: Owned
-    ) -> Added:
-        async with self._draft(f"files/{cid.to_v1()}") as draft:
-            file = FileDraft(draft.writer, list(PROFILES.values()))
-            async with aclosing(head.watch(source)) as watched:
-                await file.fill(watched)
-            for profile, built, rows in await file.finish():
-                # The codec counts too: the bytes of a block that has links are no file.
-                if built.root.to_v1() == cid.to_v1():
-                    await draft.writer.commit(b"")
-                    new = NewObject(draft.key, Layout.FILE, cid, file.size, rows, profile.name)
-                    return await self._commit([new], replace(owned, profile=profile))
-            raise CidMismatch(f"the body does not hash to {cid} in either profile")
 
     async def add_raw(self, source: AsyncIterable[Buffer], codec: int, owned: Owned) -> Added:
         """One block of that codec, named by its sha2-256; MalformedBlock where it is too large."""
@@ -147,22 +124,24 @@ class Content:
         """
         async with AsyncExitStack() as stack:
             tree = Tree(owned.profile)
-            first: NewObject | None = None
+            first: StoredFile | None = None
             async for entry in entries:
                 if lone_file and first is None and not tree.paths and entry.source is not None:
-                    draft = await stack.enter_async_context(self._draft(f"files/{owned.profile.name}"))
-                    first, tsize = await file_object(draft, entry.source, owned.profile)
-                    tree.put(entry.path, Link("", first.root, tsize))
+                    draft = await stack.enter_async_context(self._draft(*self._files.place(owned.profile)))
+                    first = await self._files.store(draft, entry.source, owned.profile)
+                    tree.put(entry.path, Link("", first.new.root, first.tsize))
                     continue
                 if tree.draft is None:
                     tree.begin(await stack.enter_async_context(self._draft("cars", tree.head_size)))
                 await tree.add(entry)
             if first is not None and tree.draft is None:
-                return await self._commit([first], replace(owned, name=owned.name or next(iter(tree.paths))))
+                named = replace(owned, name=owned.name or next(iter(tree.paths)))
+                return await self._commit([first.new], named, size=first.size)
             if tree.draft is None:
                 tree.begin(await stack.enter_async_context(self._draft("cars", tree.head_size)))
             link, new = await tree.finish()
-            added = await self._commit([new] if first is None else [first, new], owned, size=link.tsize)
+            objects = [new] if first is None else [first.new, new]
+            added = await self._commit(objects, owned, size=link.tsize)
             return replace(added, is_directory=True)
 
     async def add_car(self, source: AsyncIterable[Buffer], owned: Owned, terms: CarTerms) -> Added:
@@ -181,12 +160,12 @@ class Content:
     ) -> Added:
         """`root` with the body as a file at that path."""
         await self._is_kept_whole(root)  # Refuses before the body is taken.
-        async with self._draft(f"files/{owned.profile.name}") as draft:
-            file, tsize = await file_object(draft, source, owned.profile)
-            link = Link("", file.root, tsize)
+        async with self._draft(*self._files.place(owned.profile)) as draft:
+            file = await self._files.store(draft, source, owned.profile)
+            link = Link("", file.new.root, file.tsize)
             is_complete = await self._is_kept_whole(root)
             blocks = await put_link(self._blocks, root, segments, link, owned.profile)
-            return await self._commit_edit([file], blocks, is_complete, owned)
+            return await self._commit_edit([file.new], blocks, is_complete, owned)
 
     async def remove(self, root: Cid, segments: Sequence[str], owned: Owned) -> Added:
         """`root` without the entry at that path; NoLink where there is none."""
@@ -225,22 +204,26 @@ class Content:
             added = await self._commit([*before, new], owned, size=_tree_size(blocks[-1]))
             return replace(added, is_directory=True)
 
-    async def release(self, owner: UUID, root: Cid) -> bool:
+    async def release(self, owner: UUID, root: Cid, client: str | None = None) -> bool:
         """The owner no longer keeps the root; False where it did not. What nobody keeps goes."""
-        return await uninterrupted(self._release(owner, root))
+        return (await self.let_go(self._index.release(owner, root, client))).found
 
-    async def _release(self, owner: UUID, root: Cid) -> bool:
-        released = await self._index.release(owner, root)
+    async def let_go(self, release: Coroutine[object, object, Released]) -> Released:
+        """Do the release, and delete what nobody keeps after it: in one piece."""
+        return await uninterrupted(self._let_go(release))
+
+    async def _let_go(self, release: Coroutine[object, object, Released]) -> Released:
+        released = await release
         for key in released.keys:
-            await self._discard(key)
-        return released.found
+            await self._deletion.now_or_later(key)
+        return released
 
     async def sweep(self, older_than: float) -> int:
         """Remove objects of uploads that never finished, and deletions that were cut short."""
         swept = 0
         for key in await self._index.unsettled(older_than):
             if await self._index.abandon(key):
-                await self._discard(key)
+                await self._deletion.now(key)
                 swept += 1
         return swept
 
@@ -260,17 +243,9 @@ class Content:
         try:
             # Swept already, and perhaps written after that: then nothing else would ever remove it.
             if await self._index.abandon(key) or not await self._index.known([key]):
-                await self._discard(key)
+                await self._deletion.now(key)
         except StoreUnavailable:
             logger.warning("an upload that failed left %s to the next sweep", key)
-
-    async def _discard(self, key: str) -> None:
-        """Delete an object that the index no longer points to; the sweep tries again."""
-        try:
-            await self._objects.delete(key)
-            await self._index.settle(key)
-        except StoreUnavailable as error:
-            logger.warning("%s could not be deleted, the next sweep will: %s", key, error)
 
     async def _commit(
         self, objects: Sequence[NewObject], owned: Owned, size: int | None = None, roots: Sequence[Cid] = ()
@@ -280,17 +255,20 @@ class Content:
         new = objects[-1]
         # Names come from clients, and Postgres takes neither NUL nor half a surrogate pair.
         name = owned.name.encode("utf-8", "replace").decode().replace("\0", "?")
+        size = new.size if size is None else size
         root, *more = roots or [new.root]
-        upload = NewUpload(owned.owner, root, name, new.size if size is None else size)
+        upload = NewUpload(owned.owner, root, name, size, owned.lifetime, owned.client)
         uploads = [upload, *(replace(upload, root=other) for other in more)]
         # Once begun it must not be torn by a client that leaves: it happens or it does not.
-        await uninterrupted(self._commit_and_clean(objects, uploads))
-        return Added(root, upload.size, name, new.profile or owned.profile.name, more=more)
+        kept = (await uninterrupted(self._commit_and_clean(objects, uploads))).kept[0]
+        profile = new.profile or owned.profile.name
+        added = Added(root, size, name, profile, more=more, receipt=new.receipt)
+        return replace(added, file_id=kept.file_id, expires_at=kept.expires_at)
 
     async def _commit_and_clean(self, objects: Sequence[NewObject], uploads: list[NewUpload]) -> Committed:
         committed = await self._index.commit(objects, *uploads)
         for key in committed.surplus:
-            await self._discard(key)
+            await self._deletion.now_or_later(key)
         return committed
 
 

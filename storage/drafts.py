@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from ipld import car
 from ipld.blocks import MAX_BLOCK_BYTES, Block, Buffer
 from ipld.cid import DAG_PB, Cid
-from ipld.unixfs.node import leaf_wrapping
+from ipld.unixfs.node import NO_METADATA, Metadata, leaf_wrapping
 from ipld.unixfs.profiles import Profile
 from ipld.unixfs.writer import BuiltFile, FileBuilder, LeafSpan
+from storage.car_order import arranged
 from storage.index import BlockRow, Layout, NewObject
 from storage.objects import ObjectWriter
 from storage.uninterrupted import uninterrupted
@@ -142,6 +143,7 @@ class CarDraft:
         self._writer = writer
         self._buffer = bytearray()
         self._seen: set[bytes] = set()
+        self._begun = False
         self.size = start
         self.rows: list[BlockRow] = []
 
@@ -169,9 +171,11 @@ class CarDraft:
         for block in blocks:
             await self.add(block.cid, block.data)
 
-    async def add_file(self, source: AsyncIterable[Buffer], profile: Profile) -> BuiltFile:
+    async def add_file(
+        self, source: AsyncIterable[Buffer], profile: Profile, metadata: Metadata = NO_METADATA
+    ) -> BuiltFile:
         """Append all blocks of a file."""
-        builder = FileBuilder(profile)
+        builder = FileBuilder(profile, metadata)
         start = 0
         batch: Buffer = b""
         async with aclosing(batches(source)) as whole:
@@ -194,7 +198,19 @@ class CarDraft:
     async def flush(self) -> None:
         """Everything added so far is with the store."""
         buffer, self._buffer = self._buffer, bytearray()
+        self._begun = True
         await self._writer.write(buffer)
+
+    def arrange(self, head: bytes, root: Cid) -> Layout:
+        """Put the blocks into the order of the DAG, if none is with the store yet: the directories of a
+        large tree come after its files, because they are known last."""
+        if self._begun:
+            return Layout.CAR
+        found = arranged(head, self._buffer, self.rows, root)
+        if found is None:
+            return Layout.CAR
+        self._buffer, self.rows = bytearray(found.sections), found.rows
+        return found.layout
 
 
 class BlockHead:
@@ -227,12 +243,14 @@ async def file_object(draft: Draft, source: AsyncIterable[Buffer], profile: Prof
     file = FileDraft(draft.writer, [profile])
     await file.fill(source)
     [(_, built, rows)] = await file.finish()
-    await draft.writer.commit(b"")
-    return NewObject(draft.key, Layout.FILE, built.root, file.size, rows, profile.name), built.tsize
+    receipt = await draft.writer.commit(b"", built.root)
+    new = NewObject(draft.key, Layout.FILE, built.root, file.size, rows, profile.name, receipt=receipt)
+    return new, built.tsize
 
 
 async def car_object(draft: Draft, blocks: CarDraft, root: Cid, head: bytes) -> NewObject:
     """A finished CAR object; `head` is the header that names its root."""
+    layout = await asyncio.to_thread(blocks.arrange, head, root)
     await blocks.flush()
-    await draft.writer.commit(head)
-    return NewObject(draft.key, Layout.CAR, root, blocks.size, blocks.rows)
+    receipt = await draft.writer.commit(head, root)
+    return NewObject(draft.key, layout, root, blocks.size, blocks.rows, receipt=receipt)

@@ -11,8 +11,8 @@ from typing import TypeAlias
 import asyncpg
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, wait_random_exponential
 
-from storage.postgres_index import unavailable_is_said
 from storage.postgres_placing import EPOCH_CHANNEL
+from storage.transactions import unavailable_is_said
 
 logger = logging.getLogger(__name__)
 

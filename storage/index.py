@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum
 from typing import Protocol
 from uuid import UUID
 
 from ipld.cid import DAG_PB, Cid
 from ipld.hashes import SHA2_256
+from storage.objects import NO_RECEIPT, Receipt
 
 # Who owns what the command line and `reindex` bring in: no API key.
 OPERATOR = UUID(int=0)
@@ -20,6 +22,8 @@ class Layout(IntEnum):
 
     FILE = 1  # a single file as it is; its leaves are spans of it
     CAR = 2  # a CARv1; every block is a span of it
+    DAG = 3  # a CAR that is the DAG of its root: depth first, each block once, nothing else
+    TREE = 4  # such a DAG in which no block is linked to twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class NewObject:
 
     `needs` are the ids of the objects that hold the blocks which its DAG links to and it lacks;
     `partial` says that nothing here holds some of them, or that nobody looked. `distinct` promises
-    that no two rows are of one block.
+    that no two rows are of one block. `receipt` is what the store said, which is not indexed.
     """
 
     key: str
@@ -73,25 +77,42 @@ class NewObject:
     needs: frozenset[int] = frozenset()
     partial: bool = False
     distinct: bool = False
+    receipt: Receipt = NO_RECEIPT
 
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
-    """Who keeps a root, under which name. `size` is what the owner uploaded, in bytes."""
+    """Who keeps a root, under which name. `size` is what the owner uploaded, in bytes.
+
+    `lifetime` is for how many seconds it is kept, None for ever. Where the owner keeps the same root
+    under the same name already, the longer of both counts. `client` is where it came from, for the
+    upload log; None where it is not to be logged.
+    """
 
     owner: UUID
     root: Cid
     name: str
     size: int
+    lifetime: float | None = None
+    client: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An upload as it is kept now: the id of the file, and when it goes (None: never)."""
+
+    file_id: UUID
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
     """`surplus` are keys of new objects whose root an older, sound object already has: they are
-    not in the index and wait to be deleted."""
+    not in the index and wait to be deleted. `kept` are the uploads, in the order that they came in."""
 
     object_id: int
     surplus: Sequence[str] = ()
+    kept: Sequence[Kept] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +140,12 @@ class Closure:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What a release left without an owner. The keys are no longer in the index."""
+    """What a release left without an owner. The keys are no longer in the index; `files` are the
+    uploads that went."""
 
     found: bool
     keys: Sequence[str] = field(default=())
+    files: int = 0
 
 
 class UploadGone(Exception):
@@ -173,8 +196,10 @@ class Index(Protocol):
         else a damaged one."""
         ...
 
-    async def release(self, owner: UUID, root: Cid) -> Released:
-        """The owner no longer keeps the root; objects that nobody holds leave the index."""
+    async def release(self, owner: UUID, root: Cid, client: str | None = None) -> Released:
+        """The owner no longer keeps the root; objects that nobody holds leave the index.
+
+        `client` is who asked, for the upload log; None where it is not to be logged."""
         ...
 
     async def closure(self, multihashes: Sequence[bytes]) -> Closure:

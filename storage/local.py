@@ -110,7 +110,9 @@ class LocalObjects:
             await asyncio.shield(writer.abort())
 
     @asynccontextmanager
-    async def open(self, key: str) -> AsyncGenerator[_LocalReader, None]:
+    async def open(
+        self, key: str, first: tuple[int, int] | None = None
+    ) -> AsyncGenerator[_LocalReader, None]:
         try:
             file = self._files.acquire(key, self._root / key)
         except FileNotFoundError as error:
@@ -145,20 +147,25 @@ class LocalObjects:
         finally:
             self._files.drop(key)
 
-    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectInfo]:
         # One directory at a time, so that millions of objects are never in memory at once.
         waiting = list(await asyncio.to_thread(_scan, self._root, ""))
         while waiting:
             entry = waiting.pop()
             if isinstance(entry, ObjectInfo):
-                if entry.key.startswith(prefix):
+                if entry.key.startswith(prefix) and entry.key > after:
                     yield entry
-            elif entry.startswith(prefix) or prefix.startswith(entry):
+            elif (entry.startswith(prefix) or prefix.startswith(entry)) and not _is_before(entry, after):
                 waiting += await asyncio.to_thread(_scan, self._root, entry)
 
     async def aclose(self) -> None:
         """Close the descriptors that are kept open."""
         self._files.close()
+
+
+def _is_before(directory: str, key: str) -> bool:
+    """Whether nothing in the directory can come after the key."""
+    return directory < key and not key.startswith(directory)
 
 
 def _scan(root: Path, directory: str) -> list[ObjectInfo | str]:

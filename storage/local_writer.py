@@ -13,7 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from ipld.blocks import Buffer
+from ipld.cid import Cid
 from ipld.errors import StoreFull, StoreUnavailable
+from storage.objects import Receipt
 from storage.writeback import begin_writeback
 
 INCOMING = ".incoming"
@@ -88,10 +90,11 @@ class LocalWriter:
         await self._in_thread(lambda: self._write_all(data, self._size), "write")
         self._size += len(data)
 
-    async def commit(self, head: bytes) -> None:
+    async def commit(self, head: bytes, root: Cid | None = None) -> Receipt:
         if len(head) != self._head_size:
             raise ValueError(f"the head has {len(head)} bytes, {self._head_size} were announced")
         await self._in_thread(lambda: self._make_durable(head), "store an object durably")
+        return Receipt()
 
     async def abort(self) -> None:
         if not self._closed:

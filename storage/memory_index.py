@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from uuid import UUID
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 from ipld.cid import Cid
+from storage.files import Freed, KeptFile
 from storage.index import (
     BlockRow,
     Closure,
     Committed,
+    Kept,
     Location,
     NewObject,
     NewUpload,
@@ -20,6 +23,7 @@ from storage.index import (
     UploadGone,
     forms,
 )
+from storage.upload_log import Action, LogEntry, Outcome
 
 
 @dataclass(slots=True)
@@ -41,7 +45,9 @@ class MemoryIndex:
 
     def __init__(self) -> None:
         self._objects: dict[int, _Object] = {}
-        self._holds: dict[tuple[UUID, bytes, str], set[int]] = {}
+        self._holds: dict[UUID, set[int]] = {}
+        self._files: dict[tuple[UUID, bytes, str], KeptFile] = {}
+        self.log: list[LogEntry] = []
         self._unsettled: dict[str, _Unsettled] = {}
         self._next = 1
 
@@ -66,10 +72,26 @@ class MemoryIndex:
             object_id, dropped = self._place(new, new.needs.union(placed))
             placed.append(object_id)
             surplus.extend(dropped)
-        for each in (upload, *more):
-            held = self._holds.setdefault((each.owner, each.root.raw, each.name), set())
+        kept = [self._keep(each) for each in (upload, *more)]
+        for file in kept:
+            held = self._holds.setdefault(file.file_id, set())
             held.update(placed, *(self._objects[object_id].needs for object_id in placed))
-        return Committed(placed[-1], surplus)
+        return Committed(placed[-1], surplus, kept)
+
+    def _keep(self, upload: NewUpload) -> Kept:
+        now, name = datetime.now(UTC), (upload.owner, upload.root.raw, upload.name)
+        expires = None if upload.lifetime is None else now + timedelta(seconds=upload.lifetime)
+        file = self._files.get(name)
+        if file is None:
+            file = KeptFile(uuid4(), upload.owner, upload.root, upload.name, upload.size, now, expires)
+        elif file.expires_at is None or expires is None:
+            file = replace(file, expires_at=None)
+        else:
+            file = replace(file, expires_at=max(expires, file.expires_at))
+        self._files[name] = file
+        if upload.client is not None:
+            self.log.append(_log_entry(file, Action.UPLOAD, upload.client))
+        return Kept(file.file_id, file.expires_at)
 
     async def adopt(self, new: NewObject, upload: NewUpload, *more: NewUpload) -> Committed:
         if new.key in self._unsettled or await self.known([new.key]):
@@ -148,12 +170,30 @@ class MemoryIndex:
             found, new.key, new.layout, new.root, new.size, new.profile, stored.damaged, new.partial
         )
 
-    async def release(self, owner: UUID, root: Cid) -> Released:
-        names = [name for name in self._holds if name[0] == owner and name[1] in forms(root)]
+    async def release(self, owner: UUID, root: Cid, client: str | None = None) -> Released:
+        gone = [file for file in self.files() if file.owner == owner and file.root.raw in forms(root)]
+        return self.take_out(gone, Action.DELETE, client)
+
+    def files(self) -> Sequence[KeptFile]:
+        """Every one of every owner."""
+        return list(self._files.values())
+
+    def take_out(self, files: Sequence[KeptFile], action: Action, client: str | None) -> Released:
+        """Let go of these files, and of the objects that nobody holds without them."""
         held: set[int] = set()
-        for name in names:
-            held |= self._holds.pop(name)
-        return Released(bool(names), self._drop_unheld(held))
+        for file in files:
+            del self._files[file.owner, file.root.raw, file.name]
+            held |= self._holds.pop(file.file_id)
+        if client is not None:
+            self.log += [_log_entry(file, action, client) for file in files]
+        return Released(bool(files), self._drop_unheld(held), len(files))
+
+    def held_by_these_alone(self, files: Iterable[KeptFile]) -> Freed:
+        """What would go with them."""
+        these = {file.file_id for file in files}
+        others = [held for file_id, held in self._holds.items() if file_id not in these]
+        alone = set().union(*(self._holds[file_id] for file_id in these)).difference(*others)
+        return Freed(len(alone), sum(self._objects[object_id].new.size for object_id in alone))
 
     def _drop_unheld(self, candidates: set[int]) -> list[str]:
         gone = candidates.difference(*self._holds.values())
@@ -196,6 +236,11 @@ class MemoryIndex:
 
     async def known(self, keys: Sequence[str]) -> frozenset[str]:
         return frozenset(keys) & {stored.new.key for stored in self._objects.values()}
+
+
+def _log_entry(file: KeptFile, action: Action, client: str) -> LogEntry:
+    cid = str(file.root)
+    return LogEntry(action, Outcome.DONE, file.owner, client, file.file_id, cid, file.name, file.size)
 
 
 def _location(object_id: int, new: NewObject, row: BlockRow) -> Location:

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 from ipld.blocks import Buffer
-from storage.objects import ObjectInfo, ObjectNotFound
+from ipld.cid import Cid
+from storage.objects import ObjectInfo, ObjectNotFound, Receipt
 
 
 class _MemoryWriter:
@@ -20,11 +21,12 @@ class _MemoryWriter:
     async def write(self, data: Buffer) -> None:
         self._data += data
 
-    async def commit(self, head: bytes) -> None:
+    async def commit(self, head: bytes, root: Cid | None = None) -> Receipt:
         if len(head) != self._head_size:
             raise ValueError(f"the head has {len(head)} bytes, {self._head_size} were announced")
         self._data[: len(head)] = head
         self._objects[self._key] = (bytes(self._data), time.time())
+        return Receipt()
 
     async def abort(self) -> None:
         self._data.clear()
@@ -64,7 +66,9 @@ class MemoryObjects:
             await writer.abort()
 
     @asynccontextmanager
-    async def open(self, key: str) -> AsyncGenerator[_MemoryReader, None]:
+    async def open(
+        self, key: str, first: tuple[int, int] | None = None
+    ) -> AsyncGenerator[_MemoryReader, None]:
         if key not in self.data:
             raise ObjectNotFound(key)
         yield _MemoryReader(self.data[key][0])
@@ -78,7 +82,7 @@ class MemoryObjects:
     async def delete(self, key: str) -> None:
         self.data.pop(key, None)
 
-    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectInfo]:
         for key in sorted(self.data):
-            if key.startswith(prefix):
+            if key.startswith(prefix) and key > after:
                 yield ObjectInfo(key, len(self.data[key][0]), self.data[key][1])

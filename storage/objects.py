@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from ipld.blocks import Buffer
+from ipld.cid import Cid
+from ipld.errors import IpldError
+
+# The keys that this program makes; a bucket may hold what others put there, too.
+OUR_KEY = re.compile(r"(files/[a-z0-9-]+|cars|imports)/[0-9a-f]{2}/[0-9a-f]{32}", re.ASCII)
 
 
 class ObjectNotFound(LookupError):
     """No object has that key."""
+
+
+class NotPublished(IpldError):
+    """The store took the object and did not publish it under the CID that it has: nothing was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,21 @@ class ObjectInfo:
     modified: float
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a store says of an object that it took.
+
+    `publishes` is whether it publishes objects on IPFS by itself, as Filebase does; `published` the CID
+    under which it did so, None where it did not say.
+    """
+
+    publishes: bool = False
+    published: Cid | None = None
+
+
+NO_RECEIPT = Receipt()
+
+
 class ObjectWriter(Protocol):
     """An object in the making: invisible until `commit`, gone after `abort`."""
 
@@ -30,10 +55,11 @@ class ObjectWriter(Protocol):
         """Append; the caller does not touch `data` until this returns."""
         ...
 
-    async def commit(self, head: bytes) -> None:
+    async def commit(self, head: bytes, root: Cid | None = None) -> Receipt:
         """Replace the first `len(head)` bytes by `head`, make the object durable and visible.
 
-        `head` has the length that `create` was told; the zeros written there are replaced.
+        `head` has the length that `create` was told; the zeros written there are replaced. `root` is
+        the CID of the content, for a store that publishes it and is to be checked.
         """
         ...
 
@@ -72,12 +98,18 @@ class ObjectStore(Protocol):
     def run_bytes(self) -> int: ...
 
     def create(self, key: str, head_size: int = 0) -> AbstractAsyncContextManager[ObjectWriter]:
-        """A new object whose first `head_size` bytes come at commit. Leaving the block without
-        a commit aborts it."""
+        """A new object whose first `head_size` bytes come at commit; one that has a head is a CAR.
+        Leaving the block without a commit aborts it."""
         ...
 
-    def open(self, key: str) -> AbstractAsyncContextManager[ObjectReader]:
-        """Raises ObjectNotFound."""
+    def open(
+        self, key: str, first: tuple[int, int] | None = None
+    ) -> AbstractAsyncContextManager[ObjectReader]:
+        """Raises ObjectNotFound.
+
+        `first` is the span that will be read first, where that is known: a store that is far away
+        finds the object and reads the span with one request.
+        """
         ...
 
     async def head(self, key: str) -> ObjectInfo:
@@ -88,6 +120,6 @@ class ObjectStore(Protocol):
         """Durable when it returns. A key that is not there is no error."""
         ...
 
-    def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
-        """Every object whose key begins with `prefix`, in key order."""
+    def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectInfo]:
+        """Every object whose key begins with `prefix` and is greater than `after`, in key order."""
         ...

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from ipld.cid import Cid
-from ipld.errors import StoreFull, StoreUnavailable
 from storage.index import (
     Closure,
     Committed,
@@ -24,10 +20,11 @@ from storage.index import (
     UploadGone,
     forms,
 )
-from storage.postgres_placing import Connection, drop_unheld, find, hold, place, raise_epoch, upload_row
-
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-T = TypeVar("T")
+from storage.postgres_placing import find, hold, place, raise_epoch
+from storage.postgres_uploads import take_out, upload_row
+from storage.transactions import Connection, in_transaction, unavailable_is_said
+from storage.transactions import Pool as Pool  # noqa: PLC0414 - others know it from here
+from storage.upload_log import Action
 
 # What a lookup returns of one block at most; it stands in the statements too.
 MAX_COPIES = 8
@@ -77,50 +74,11 @@ SELECT coalesce((SELECT array_agg(id) FROM held), '{}'),
 """
 
 
-@asynccontextmanager
-async def unavailable_is_said() -> AsyncGenerator[None, None]:
-    """Turn what asyncpg and the network raise into StoreUnavailable."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise StoreUnavailable("the index database did not answer in time") from error
-    except asyncpg.DiskFullError as error:
-        raise StoreFull("the disk of the index database is full") from error
-    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
-        raise StoreUnavailable(f"the index database cannot be reached ({type(error).__name__})") from error
-    except (
-        asyncpg.OperatorInterventionError,
-        asyncpg.InsufficientResourcesError,
-        asyncpg.TransactionRollbackError,
-        asyncpg.ReadOnlySQLTransactionError,
-    ) as error:
-        raise StoreUnavailable(f"the index database refuses work ({type(error).__name__})") from error
-
-
 class PostgresIndex:
     """`pool` is shared with the rest of the program and closed by whoever opened it."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-
-    async def _transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """The work in one transaction; again where Postgres ended it to break a deadlock.
-
-        Objects are locked in the order of their ids wherever that is known, but an upload of
-        several objects learns of each only when it comes to it.
-        """
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(asyncpg.DeadlockDetectedError),
-            stop=stop_after_attempt(4),
-            wait=wait_random(0, 0.1),
-            reraise=True,
-        )
-        async with unavailable_is_said():
-            return await retrying(self._once, work)
-
-    async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        async with self._pool.acquire() as connection, connection.transaction():
-            return await work(connection)
 
     async def locate(self, multihashes: Sequence[bytes]) -> Mapping[bytes, Sequence[Location]]:
         wanted = list(dict.fromkeys(multihashes))
@@ -167,23 +125,24 @@ class PostgresIndex:
             if begin is not None:
                 await begin(connection)
             # Before any object, because a release of the same upload begins with the same lock.
-            ids = [
-                await upload_row(connection, each) for each in sorted(uploads, key=lambda one: one.root.raw)
-            ]
+            kept = {
+                each: await upload_row(connection, each)
+                for each in sorted(uploads, key=lambda one: one.root.raw)
+            }
             placed: list[int] = []
             surplus: list[str] = []
             for new in objects:
                 object_id, dropped = await place(connection, new, new.needs.union(placed))
                 placed.append(object_id)
                 surplus.extend(dropped)
-            for upload_id in ids:
-                await hold(connection, upload_id, placed)
+            for row in kept.values():
+                await hold(connection, row.file_id, placed)
             if not {new.key for new in objects}.issuperset(surplus):
                 await raise_epoch(connection)
-            return Committed(placed[-1], surplus)
+            return Committed(placed[-1], surplus, [kept[each] for each in uploads])
 
         try:
-            return await self._transaction(work)
+            return await in_transaction(self._pool, work)
         except asyncpg.ForeignKeyViolationError as error:
             raise UploadGone("content that the upload builds on was deleted meanwhile") from error
 
@@ -191,7 +150,7 @@ class PostgresIndex:
         async with unavailable_is_said(), self._pool.acquire() as connection:
             return await find(connection, root)
 
-    async def release(self, owner: UUID, root: Cid) -> Released:
+    async def release(self, owner: UUID, root: Cid, client: str | None = None) -> Released:
         async def work(connection: Connection) -> Released:
             # Locked before the holds are read: a commit to the same upload may be adding to them.
             uploads = await connection.fetch(
@@ -199,19 +158,9 @@ class PostgresIndex:
                 owner,
                 forms(root),
             )
-            if not uploads:
-                return Released(found=False)
-            ids = [row[0] for row in uploads]
-            held = await connection.fetch(
-                "SELECT DISTINCT object_id FROM holds WHERE upload_id = ANY($1::uuid[])", ids
-            )
-            await connection.execute("DELETE FROM uploads WHERE id = ANY($1::uuid[])", ids)
-            keys = await drop_unheld(connection, [row[0] for row in held])
-            if keys:
-                await raise_epoch(connection)
-            return Released(found=True, keys=keys)
+            return await take_out(connection, [row[0] for row in uploads], Action.DELETE, client)
 
-        return await self._transaction(work)
+        return await in_transaction(self._pool, work)
 
     async def closure(self, multihashes: Sequence[bytes]) -> Closure:
         async with unavailable_is_said():

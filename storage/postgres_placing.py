@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
-from uuid import UUID, uuid4
-
-import asyncpg
+from uuid import UUID
 
 from ipld.cid import Cid
-from storage.index import BlockRow, Layout, NewObject, NewUpload, StoredObject, UploadGone, forms
-
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+from storage.index import BlockRow, Layout, NewObject, StoredObject, UploadGone, forms
+from storage.transactions import Connection
 
 # Other processes listen here; the payload is the new epoch.
 EPOCH_CHANNEL = "cidgate_epoch"
@@ -88,20 +84,6 @@ async def _find_and_keep(connection: Connection, root: Cid) -> StoredObject | No
         if any(row[0] == found.object_id for row in kept):
             return found
     return None
-
-
-async def upload_row(connection: Connection, upload: NewUpload) -> UUID:
-    """The id of the upload, which is locked until the transaction ends."""
-    upload_id: UUID = await connection.fetchval(
-        """INSERT INTO uploads (id, owner, root, name, size) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (owner, root, name) DO UPDATE SET created_at = now() RETURNING id""",
-        uuid4(),
-        upload.owner,
-        upload.root.raw,
-        upload.name,
-        upload.size,
-    )
-    return upload_id
 
 
 async def hold(connection: Connection, upload_id: UUID, objects: Sequence[int]) -> None:

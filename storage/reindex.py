@@ -1,43 +1,45 @@
-"""Rebuilding the index from the objects alone."""
+"""Rebuilding the index from the objects alone, and taking in what others put into a bucket."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
+from typing import Protocol
 
-from ipld.blocks import Buffer
 from ipld.cid import Cid
-from ipld.errors import InvalidCar, InvalidCid
-from ipld.unixfs.profiles import PROFILES, Profile
-from storage.block_table import MOST_NUMBERS
-from storage.car_blocks import CarBlocks
-from storage.car_import import object_root, roots_of
+from ipld.unixfs.profiles import Profile
 from storage.closures import closure_of, parts
-from storage.drafts import FileRows, batches
-from storage.index import OPERATOR, Index, Layout, NewObject, NewUpload, UploadGone
-from storage.objects import ObjectNotFound, ObjectStore
+from storage.index import OPERATOR, Index, NewUpload, UploadGone
+from storage.objects import OUR_KEY, ObjectInfo, ObjectNotFound, ObjectStore
+from storage.reindex_notes import MemoryNotes, ReindexNotes
+from storage.reindex_objects import CAR_SUFFIX, NotACar, NotOurs, ReadObject, read_ours, read_theirs
 from storage.twins import check_twin
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
+# How many keys are asked about, and noted as dealt with, at once.
+_BATCH = 1000
 
-class NotOurs(ValueError):
-    """The object is not one that this program wrote, or it is damaged."""
+
+class Described(Protocol):
+    """A store that keeps metadata with its objects."""
+
+    async def metadata(self, key: str) -> Mapping[str, str]:
+        """Under lower-case names. Raises ObjectNotFound."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """An object read anew; `outside` are the blocks that it links to and does not hold."""
+class Adoption:
+    """Objects of others are indexed, too: files in this profile where nothing says which."""
 
-    new: NewObject
-    roots: Sequence[Cid]
-    outside: frozenset[bytes] = field(default=frozenset())
+    store: Described
+    profile: Profile
 
 
 @dataclass(slots=True)
@@ -46,71 +48,127 @@ class _Waiting:
 
     lacks: dict[str, frozenset[bytes]] = field(default_factory=dict)
     homes: dict[bytes, str] = field(default_factory=dict)
+    infos: dict[str, ObjectInfo] = field(default_factory=dict)
 
-    def put(self, read: _Read, missing: frozenset[bytes]) -> None:
-        self.lacks[read.new.key] = missing
-        self.homes.update((row.multihash, read.new.key) for row in read.new.rows)
+    def put(self, info: ObjectInfo, read: ReadObject, missing: frozenset[bytes]) -> None:
+        self.infos[info.key] = info
+        self.lacks[info.key] = missing
+        self.homes.update((row.multihash, info.key) for row in read.new.rows)
 
-    def in_order(self) -> list[str]:
-        """The keys, each after those that have what it lacks."""
+    def in_order(self) -> list[ObjectInfo]:
+        """Each after those that have what it lacks."""
         rests_on = {
             key: {self.homes[block] for block in lacks if block in self.homes}
             for key, lacks in self.lacks.items()
         }
         try:
-            return list(TopologicalSorter(rests_on).static_order())
+            keys = list(TopologicalSorter(rests_on).static_order())
         except CycleError:
-            return list(rests_on)
+            keys = list(rests_on)
+        return [self.infos[key] for key in keys if key in self.infos]
 
 
 class Reindex:
     """Adds every object that the index does not know; the operator becomes its owner.
 
-    What is indexed already is left alone, so that it can be interrupted and begun again.
+    What is indexed already is left alone, and how far it came is noted, so that it can be interrupted
+    and begun again. With `adoption` objects of others are taken in; they are never deleted.
     """
 
-    def __init__(self, objects: ObjectStore, index: Index) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        index: Index,
+        notes: ReindexNotes | None = None,
+        adoption: Adoption | None = None,
+    ) -> None:
         self._objects = objects
         self._index = index
+        self._notes = notes or MemoryNotes()
+        self._adoption = adoption
 
-    async def __call__(self, progress: Progress = lambda done, total: None) -> int:
+    async def __call__(
+        self, progress: Progress = lambda done, total: None, *, from_start: bool = False
+    ) -> int:
         """How many objects were added. Objects of uploads that are under way are not touched."""
-        keys = await self._unknown()
+        if from_start:
+            await self._notes.forget()
+        begin = await self._notes.cursor()
+        total = 0
+        async with aclosing(self._unknown(begin)) as counting:
+            async for _, unknown in counting:
+                total += len(unknown)
         waiting = _Waiting()
-        added = 0
-        for done, key in enumerate(keys):
-            read = await self._read(key)
-            if read is not None:
-                missing = await self._missing(read.outside)
-                if missing:
-                    waiting.put(read, missing)
-                else:
-                    added += await self._add(read)
-            progress(done + 1, len(keys))
-        for key in waiting.in_order():
+        added = done = 0
+        async with aclosing(self._unknown(begin)) as batches:
+            async for last, unknown in batches:
+                for info in unknown:
+                    added += await self._take(info, waiting)
+                    done += 1
+                    progress(done, max(done, total))
+                if not waiting.infos:
+                    # What waits must be met again by the next run, if this one is cut short.
+                    await self._notes.reached(last)
+        for info in waiting.in_order():
             # Read anew: the rows of all that wait might not fit into memory.
-            read = await self._read(key)
-            added += read is not None and await self._add(read)
+            read = await self._read(info)
+            added += read is not None and await self._add(info, read)
+        await self._notes.reached("")
         return added
 
-    async def _unknown(self) -> list[str]:
-        keys = [info.key async for info in self._objects.list()]
-        known: set[str] = set()
-        for part in parts(keys):
-            known |= await self._index.known(part)
+    async def _unknown(self, after: str) -> AsyncGenerator[tuple[str, list[ObjectInfo]], None]:
+        """The last key of each batch, and what of the batch is to be looked at."""
+        batch: list[ObjectInfo] = []
+        async for info in self._objects.list("", after):
+            batch.append(info)
+            if len(batch) == _BATCH:
+                yield batch[-1].key, await self._new(batch)
+                batch = []
+        if batch:
+            yield batch[-1].key, await self._new(batch)
+
+    async def _new(self, batch: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+        known = set(await self._index.known([info.key for info in batch]))
+        known |= await self._notes.skipped(batch)
         # After the others: what is deleted meanwhile goes from the index to the unsettled.
         known.update(await self._index.unsettled(0))
-        return [key for key in keys if key not in known]
+        # A key that ends in a slash is how S3 tools show an empty folder.
+        return [info for info in batch if info.key not in known and not info.key.endswith("/")]
 
-    async def _read(self, key: str) -> _Read | None:
+    async def _take(self, info: ObjectInfo, waiting: _Waiting) -> bool:
+        read = await self._read(info)
+        if read is None:
+            return False
+        missing = await self._missing(read.outside)
+        if missing:
+            waiting.put(info, read, missing)
+            return False
+        return await self._add(info, read)
+
+    async def _read(self, info: ObjectInfo) -> ReadObject | None:
         try:
-            async with self._objects.open(key) as source:
-                pieces = source.read(0, source.size)
-                async with aclosing(pieces):
-                    return await _read_object(key, source.size, pieces)
-        except (NotOurs, ObjectNotFound) as error:
-            logger.warning("%s is left out: %s", key, error)
-            return None
+            if self._adoption is None or OUR_KEY.fullmatch(info.key):
+                return await self._read_with(info, None)
+            metadata = await self._adoption.store.metadata(info.key)
+            try:
+                return await self._read_with(info, metadata)
+            except NotACar:
+                if metadata.get("import") == "car" or not info.key.lower().endswith(CAR_SUFFIX):
+                    raise
+                # Somebody's file whose name ends like that of a CAR.
+                return await self._read_with(info, {**metadata, "import": "file"})
+        except NotOurs as error:
+            logger.warning("%s is left out: %s", info.key, error)
+            await self._notes.skip(info, str(error))
+        except ObjectNotFound as error:
+            logger.warning("%s is left out: %s", info.key, error)
+        return None
+
+    async def _read_with(self, info: ObjectInfo, metadata: Mapping[str, str] | None) -> ReadObject:
+        async with self._objects.open(info.key) as source, aclosing(source.read(0, source.size)) as pieces:
+            if metadata is None or self._adoption is None:
+                return await read_ours(info.key, source.size, pieces)
+            return await read_theirs(info.key, source.size, pieces, metadata, self._adoption.profile)
 
     async def _missing(self, outside: frozenset[bytes]) -> frozenset[bytes]:
         missing = set(outside)
@@ -118,70 +176,31 @@ class Reindex:
             missing.difference_update(await self._index.locate(part))
         return frozenset(missing)
 
-    async def _add(self, read: _Read) -> bool:
+    async def _add(self, info: ObjectInfo, read: ReadObject) -> bool:
         kept = await closure_of(self._index, read.outside)
         if not kept.complete:
-            logger.warning("%s links to blocks that are nowhere", read.new.key)
+            logger.warning("%s links to blocks that are nowhere", info.key)
         partial = read.new.partial or not kept.complete
         new = replace(read.new, needs=kept.objects, partial=partial)
         await check_twin(self._objects, self._index, new.root)
+        is_theirs = not OUR_KEY.fullmatch(info.key)
+        if is_theirs and self._adoption is not None and await self._is_there(new.root):
+            await self._notes.skip(info, "the same content is there already")
+            return False
+        name = info.key.rpartition("/")[2] if is_theirs else ""
         try:
-            uploads = [NewUpload(OPERATOR, root, "", new.size) for root in read.roots]
+            uploads = [NewUpload(OPERATOR, root, name, new.size) for root in read.roots]
             committed = await self._index.adopt(new, *uploads)
         except UploadGone as error:
             logger.warning("%s is left out: %s", new.key, error)
             return False
         for key in committed.surplus:
-            # The same root is there already: this copy serves nobody.
-            await self._objects.delete(key)
+            # The same root is there already: this copy serves nobody. What others put there is theirs.
+            if self._adoption is None or OUR_KEY.fullmatch(key):
+                await self._objects.delete(key)
             await self._index.settle(key)
         return new.key not in committed.surplus
 
-
-async def _read_object(key: str, size: int, pieces: AsyncGenerator[Buffer, None]) -> _Read:
-    kind, _, rest = key.partition("/")
-    if kind in ("cars", "imports"):
-        return await _read_car(key, size, pieces)
-    if kind == "files":
-        new = await _read_file(key, rest.partition("/")[0], size, pieces)
-        return _Read(new, [new.root])
-    raise NotOurs("no object of this program has such a key")
-
-
-async def _read_file(key: str, named: str, size: int, pieces: AsyncGenerator[Buffer, None]) -> NewObject:
-    """`named` is the profile, or the CID that the file must have in one of them."""
-    wanted = None if named in PROFILES else _cid(named)
-    profiles: list[Profile] = list(PROFILES.values()) if wanted is not None else [PROFILES[named]]
-    rows = FileRows(profiles)
-    async for batch in batches(pieces):
-        await asyncio.to_thread(rows.add, batch)
-    for profile, built, found in await asyncio.to_thread(rows.finish):
-        if wanted is None or built.root.to_v1() == wanted:
-            return NewObject(key, Layout.FILE, wanted or built.root, size, found, profile.name)
-    raise NotOurs(f"its bytes are not those of {named}")
-
-
-def _cid(named: str) -> Cid:
-    try:
-        return Cid.parse(named)
-    except InvalidCid as error:
-        raise NotOurs(f"{named} is neither a profile nor a CID") from error
-
-
-async def _read_car(key: str, size: int, pieces: AsyncGenerator[Buffer, None]) -> _Read:
-    # The upload kept to a limit, which may have been another one then.
-    blocks = CarBlocks(max_blocks=MOST_NUMBERS)
-    try:
-        async for batch in batches(pieces):
-            await asyncio.to_thread(blocks.add, batch)
-        blocks.reader.close()
-    except InvalidCar as error:
-        raise NotOurs(str(error)) from error
-    roots = roots_of(blocks)
-    if not roots:
-        raise NotOurs("it has neither roots nor blocks")
-    gaps = await asyncio.to_thread(blocks.gaps, roots)
-    is_partial = next(gaps.opaque(), None) is not None or blocks.first_lost(roots) is not None
-    rows = blocks.rows(len(blocks.reader.header))
-    new = NewObject(key, Layout.CAR, object_root(roots), size, rows, partial=is_partial, distinct=True)
-    return _Read(new, roots, frozenset(cid.multihash for cid in gaps.absent()))
+    async def _is_there(self, root: Cid) -> bool:
+        known = await self._index.find(root)
+        return known is not None and not known.damaged and not known.partial

@@ -88,6 +88,25 @@ def plan(
     yield from _finished(run)
 
 
+def plan_blocks(
+    cids: Iterable[Cid], located: Mapping[bytes, Sequence[Location]], max_bytes: int
+) -> Iterator[Run | Cid]:
+    """As `plan`, for whole blocks; a span may be the block without its wrapping."""
+    run: list[Placed] = []
+    for cid in cids:
+        location = _prefer(located.get(cid.multihash, ()), run[-1].location if run else None)
+        if location is None or location.inline is not None:
+            yield from _finished(run)
+            run = []
+            yield cid
+            continue
+        if run and not _continues(run, location, max_bytes):
+            yield from _finished(run)
+            run = []
+        run.append(Placed(Leaf(cid, location.length, 0, location.length), location))
+    yield from _finished(run)
+
+
 def _finished(run: list[Placed]) -> Iterator[Run]:
     if run:
         yield Run(run[0].location.key, run)

@@ -23,6 +23,11 @@ class Intervals:
         at = bisect_right(self._starts, start) - 1
         return start >= stop or (at >= 0 and self._stops[at] >= stop)
 
+    def reach(self, start: int) -> int:
+        """The first position from `start` on that was not added."""
+        at = bisect_right(self._starts, start) - 1
+        return max(start, self._stops[at]) if at >= 0 else start
+
     def add(self, start: int, stop: int) -> None:
         """Add the positions from `start` up to `stop`."""
         first = bisect_left(self._stops, start)
@@ -53,6 +58,14 @@ class VerifiedSpans:
             return False
         self._objects.move_to_end(key)
         return known[1].covers(start, stop)
+
+    def reach(self, key: str, version: object | None, start: int) -> int:
+        """Up to where, from `start` on, everything was checked while the object had this version."""
+        known = self._objects.get(key)
+        if version is None or known is None or known[0] != version:
+            return start
+        self._objects.move_to_end(key)
+        return known[1].reach(start)
 
     def add(self, key: str, version: object | None, start: int, stop: int) -> None:
         """The span was checked. A None version is not remembered: such bytes may change unseen."""

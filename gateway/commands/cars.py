@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import BinaryIO
@@ -15,11 +15,10 @@ from config.settings import Settings
 from gateway.commands.errors import said_plainly
 from gateway.context import Gateway
 from gateway.wiring import open_gateway
-from ipld import car
-from ipld.blocks import BlockReader
-from ipld.car_traversal import Chosen, whole_dag
+from ipld.car_stream import dag_car
 from ipld.cid import Cid
 from ipld.errors import InvalidCid
+from ipld.pieces import buffers
 from storage.car_import import CarTerms
 from storage.content import Added, Owned
 from storage.index import OPERATOR
@@ -66,14 +65,6 @@ def export(settings: Settings, cid: Cid, output: Path | None) -> None:
 
 
 async def _export(settings: Settings, cid: Cid, file: BinaryIO) -> None:
-    async with open_gateway(settings) as gateway, aclosing(car_of(gateway.blocks, cid)) as pieces:
+    async with open_gateway(settings) as gateway, aclosing(buffers(dag_car(gateway.blocks, cid))) as pieces:
         async for piece in pieces:
             await asyncio.to_thread(file.write, piece)
-
-
-async def car_of(blocks: BlockReader, root: Cid) -> AsyncGenerator[bytes, None]:
-    """The DAG as a CAR: depth first, each block once. Raises BlockNotFound where one is missing."""
-    yield car.header([root])
-    async with aclosing(whole_dag(blocks, root, Chosen())) as found:
-        async for block in found:
-            yield car.frame(block.cid, len(block.data)) + block.data

@@ -9,7 +9,6 @@ import click
 
 from auth.errors import AmbiguousKey, KeyExists, KeyNotFound, KeysUnavailable
 from gateway.listen import PortTaken
-from gateway.wiring import NotYet
 from ipld.errors import IpldError
 from migrations import SchemaTooNew
 from storage.embedded_postgres import DatabaseStartError
@@ -21,7 +20,6 @@ _PLAIN = (
     KeyExists,
     KeyNotFound,
     KeysUnavailable,
-    NotYet,
     OSError,
     PortTaken,
     SchemaTooNew,

@@ -12,11 +12,29 @@ import click
 
 from auth.keys import ApiKey, ApiKeys, KeyRequest, Scope
 from auth.postgres import PostgresKeys
+from config.example import duration_text
 from config.settings import Settings
+from config.values import parse_duration
 from gateway.commands.errors import said_plainly
+from gateway.retention import MAX_SECONDS
 from gateway.wiring import open_pool
 
 T = TypeVar("T")
+
+
+class DurationType(click.ParamType[float]):
+    """As in the settings: `12h`, `30d`."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not 1 <= seconds <= MAX_SECONDS:
+            self.fail(f"from 1 second to {MAX_SECONDS / 86400:.0f} days", param, ctx)
+        return seconds
 
 
 @click.group()
@@ -35,12 +53,23 @@ def keys() -> None:
     show_default=True,
     help="What the key may do; may be given several times.",
 )
-@click.option("--expires-in", "days", type=click.FloatRange(min=0, min_open=True), help="Days until it ends.")
+@click.option(
+    "--expires-in", "days", type=click.FloatRange(min=0, min_open=True), help="Days until the key ends."
+)
+@click.option(
+    "--uploads-expire-in",
+    "keep",
+    type=DurationType(),
+    help="How long what is uploaded with the key is kept, such as 30d, unless an upload says otherwise;"
+    " for ever by default.",
+)
 @click.pass_obj
-def create(settings: Settings, name: str, scopes: tuple[str, ...], days: float | None) -> None:
+def create(
+    settings: Settings, name: str, scopes: tuple[str, ...], days: float | None, keep: float | None
+) -> None:
     """Make a key called NAME and print its secret, which is not shown again."""
     expires_at = datetime.now(UTC) + timedelta(days=days) if days is not None else None
-    request = KeyRequest(name, frozenset(map(Scope, scopes)), expires_at)
+    request = KeyRequest(name, frozenset(map(Scope, scopes)), expires_at, uploads_expire_in=keep)
     new = _with_keys(settings, lambda store: store.create(request))
     click.echo(new.secret)
     click.echo(
@@ -53,7 +82,7 @@ def create(settings: Settings, name: str, scopes: tuple[str, ...], days: float |
 def list_(settings: Settings) -> None:
     """Print every key, without its secret."""
     found = _with_keys(settings, lambda store: store.list())
-    click.echo(f"{'ID':<38}{'NAME':<20}{'BEGINS':<14}{'SCOPES':<28}{'LAST USED':<20}STATE")
+    click.echo(f"{'ID':<38}{'NAME':<20}{'BEGINS':<14}{'SCOPES':<28}{'LAST USED':<20}{'UPLOADS':<12}STATE")
     for key in found:
         click.echo(_row(key))
 
@@ -70,9 +99,9 @@ def revoke(settings: Settings, key: str) -> None:
 def _row(key: ApiKey) -> str:
     scopes = ",".join(sorted(key.scopes))
     used = _day(key.last_used_at) or "never"
-    return (
-        f"{key.id!s:<38}{_printable(key.name):<20}{key.prefix + '…':<14}{scopes:<28}{used:<20}{_state(key)}"
-    )
+    kept = "kept" if key.uploads_expire_in is None else f"for {duration_text(key.uploads_expire_in)}"
+    known = f"{key.id!s:<38}{_printable(key.name):<20}{key.prefix + '…':<14}{scopes:<28}"
+    return f"{known}{used:<20}{kept:<12}{_state(key)}"
 
 
 def _printable(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -21,8 +22,11 @@ from gateway.logs import set_up_logging
 from gateway.sample import SAMPLE, SAMPLE_NAME
 from gateway.server import run
 from gateway.workers import Workers
-from storage.content import Owned
+from ipld.errors import StoreUnavailable
+from storage.content import Added, Owned
 from storage.index import OPERATOR
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -59,20 +63,36 @@ async def announce(settings: Settings, gateway: Gateway, bound: socket.socket) -
     """Print where the gateway is, and a first call that works when pasted. Secrets once, on first start."""
     url = (settings.public_url or listen.url_of(bound)).rstrip("/")
     secret = await first_key(settings, gateway)
-    sample = await gateway.content.add_file(_sample(), Owned(OPERATOR, SAMPLE_NAME, gateway.profile))
-    lines = [f"cidgate {program_version()}   data {settings.data_dir.resolve()}   {_stores(settings)}"]
+    sample = await _add_sample(gateway)
+    lines = [f"cidgate {program_version()}   data {_place(settings)}   {_stores(settings)}"]
     if secret is not None:
         lines += [
             f" Key      {secret}",
             "          shown once: keep it. `cidgate keys create` makes more.",
         ]
+    if sample is not None:
+        lines.append(f" Read     curl {url}/ipfs/{sample.cid}")
     lines += [
-        f" Read     curl {url}/ipfs/{sample.cid}",
         f' Upload   curl -T photo.jpg -H "Authorization: Bearer {secret or "$KEY"}" {url}/ipfs/',
         f" Health   {url}/readyz   Metrics {url}/metrics",
         f" Gateway  {url}   (Ctrl-C stops)",
     ]
     click.echo("\n".join(lines), err=True)
+
+
+async def _add_sample(gateway: Gateway) -> Added | None:
+    """None where the store is away: it may come back, and others read from the caches meanwhile."""
+    try:
+        return await gateway.content.add_file(_sample(), Owned(OPERATOR, SAMPLE_NAME, gateway.profile))
+    except StoreUnavailable as error:
+        logger.warning("the sample file could not be stored: %s", error)
+        return None
+
+
+def _place(settings: Settings) -> str:
+    if settings.uses_s3:
+        return f"bucket {settings.filebase_bucket_name} at {settings.filebase_endpoint_url}"
+    return str(settings.data_dir.resolve())
 
 
 def _stores(settings: Settings) -> str:

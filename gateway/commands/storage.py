@@ -50,9 +50,14 @@ def import_(settings: Settings, paths: tuple[Path, ...], partial: bool, profile:
 
 
 @click.command()
+@click.option("--from-start", is_flag=True, help="Forget how far an earlier run came, and read all again.")
 @click.pass_obj
-def reindex(settings: Settings) -> None:
-    """Rebuild the index from the stored objects alone, after a database was lost."""
+def reindex(settings: Settings, from_start: bool) -> None:
+    """Rebuild the index from the stored objects alone, after a database was lost.
+
+    In a bucket, index what others put there, too: CARs by their name or metadata, the rest as files.
+    Cut short, it goes on where it was.
+    """
 
     async def work() -> int:
         async with open_reindex(settings) as rebuild:
@@ -62,7 +67,7 @@ def reindex(settings: Settings) -> None:
                     bar.length = total
                     bar.update(done - bar.pos)
 
-                return await rebuild(progress)
+                return await rebuild(progress, from_start=from_start)
 
     with said_plainly():
         found = asyncio.run(work())

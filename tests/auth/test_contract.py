@@ -25,6 +25,17 @@ async def test_created_key_is_known_by_its_secret(keys: ApiKeys) -> None:
     assert await keys.is_good(found.id)
 
 
+async def test_how_long_its_uploads_are_kept(keys: ApiKeys) -> None:
+    new = await keys.create(KeyRequest("ci", UPLOAD, uploads_expire_in=7 * 86400))
+    found = await keys.authenticate(new.secret)
+    assert found is not None
+    assert (found.uploads_expire_in, found.expires_at) == (7 * 86400, None)
+    assert (await keys.create(KeyRequest("laptop", UPLOAD))).key.uploads_expire_in is None
+    for wrong in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="uploads expire"):
+            await keys.create(KeyRequest("ci", UPLOAD, uploads_expire_in=wrong))
+
+
 async def test_unknown_and_malformed_secrets(keys: ApiKeys) -> None:
     new = await keys.create(KeyRequest("laptop", UPLOAD))
     wrong = (

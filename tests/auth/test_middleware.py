@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 from auth.errors import Forbidden, KeysUnavailable, Unauthenticated
 from auth.keys import ApiKey, KeyRequest, Scope, make_secret
 from auth.memory import MemoryKeys
-from auth.middleware import ANONYMOUS, authenticate, identify, identity_of
+from auth.middleware import ANONYMOUS, authenticate, identify, identity_of, require
 
 
 @dataclass
@@ -189,3 +189,35 @@ async def test_refused_before_the_body_is_read(client: TestClient[web.Request, w
     assert b'WWW-Authenticate: Bearer realm="cidgate"' in head
     writer.close()
     await writer.wait_closed()
+
+
+class TestReadsThatNeedAKey:
+    async def test_without_one(self) -> None:
+        with pytest.raises(Unauthenticated):
+            await require(Spy(), request_of("GET"), Scope.READ)
+        with pytest.raises(Unauthenticated):
+            await require(Spy(), request_of("GET", bearer(make_secret())), Scope.READ)
+
+    async def test_with_one_in_any_form(self) -> None:
+        spy = Spy()
+        secret = await spy.make(Scope.READ)
+        for header in (bearer(secret), ("X-API-Key", secret)):
+            request = request_of("GET", header)
+            key = await require(spy, request, Scope.READ)
+            assert identity_of(request).key == key
+
+    async def test_one_that_an_operator_chose(self) -> None:
+        """On other reads it counts as somebody else's token."""
+        spy = Spy()
+        secret = "chosen-by-an-operator"
+        await spy.keys.create(KeyRequest("first", frozenset({Scope.READ}), secret=secret))
+        assert await answer(spy, request_of("GET", bearer(secret))) is None
+        assert (await require(spy, request_of("GET", bearer(secret)), Scope.READ)).name == "first"
+
+    async def test_the_scope_counts(self) -> None:
+        spy = Spy()
+        request = request_of("GET", bearer(await spy.make(Scope.UPLOAD)))
+        await identify(spy, request)
+        with pytest.raises(Forbidden):
+            await require(spy, request, Scope.READ)
+        assert await require(spy, request, Scope.UPLOAD)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks import load
-from tests.benchmarks.servers import Server, cidgate, kubo, resident_mb
+from tests.benchmarks.servers import Server, cidgate, kubo, peak_mb, resident_mb
 
 ROUNDS = 3
 MIB = 1024 * 1024
@@ -34,9 +34,11 @@ class Bench:
     files: dict[str, Path]
     cids: dict[str, str]
 
-    def compare(self, name: str, unit: str, measure: Callable[[Server], float]) -> None:
+    def compare(
+        self, name: str, unit: str, measure: Callable[[Server], float], rounds_of: int = ROUNDS
+    ) -> None:
         servers = [self.ours] + ([self.peer] if self.peer else [])
-        rounds = [[measure(server) for server in servers] for _ in range(ROUNDS)]
+        rounds = [[measure(server) for server in servers] for _ in range(rounds_of)]
         medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
         show(name, unit, medians, [values[0] / values[1] for values in rounds] if self.peer else [])
 
@@ -61,11 +63,15 @@ def make_files(folder: Path) -> dict[str, Path]:
     ):
         files[name] = folder / name
         fill(files[name], size)
-    directory = files["directory"] = folder / "directory"
+    files["directory"] = folder / "directory"
+    make_directory(files["directory"], "")
+    return files
+
+
+def make_directory(directory: Path, mark: str) -> None:
     directory.mkdir()
     for number in range(1000):
-        (directory / f"file-{number:04}.txt").write_text(f"file {number}\n" * 10)
-    return files
+        (directory / f"file-{number:04}.txt").write_text(f"{mark}file {number}\n" * 10)
 
 
 def fill(path: Path, size: int) -> None:
@@ -94,14 +100,20 @@ def upload(bench: Bench) -> None:
     show("upload of 1 GiB with PUT / ipfs add", "MB/s", [statistics.median(s) for s in speeds if s], ratios)
 
 
-def import_directory(bench: Bench) -> None:
+def import_here(bench: Bench, path: Path) -> str:
     environ = {**os.environ, "DATA_DIR": str(bench.ours.repository)}
-    command = [sys.executable, "-m", "gateway", "import", str(bench.files["directory"])]
+    command = [sys.executable, "-m", "gateway", "import", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
-    bench.cids["directory"] = done.stdout.split()[0]
+    return done.stdout.split()[0]
+
+
+def add_to_both(bench: Bench, path: Path) -> str:
+    """By processes of their own: the servers have not seen it yet."""
+    cid = import_here(bench, path)
     if bench.peer and bench.binary:
-        cid, _ = load.kubo_add(bench.binary, bench.peer, bench.files["directory"])
-        assert cid == bench.cids["directory"]
+        other, _ = load.kubo_add(bench.binary, bench.peer, path)
+        assert cid == other
+    return cid
 
 
 def small(bench: Bench) -> None:
@@ -130,13 +142,78 @@ def large(bench: Bench) -> None:
 
 
 def archives(bench: Bench) -> None:
-    path = f"/ipfs/{bench.cids['100MiB']}?format=car"
-    bench.compare("100 MiB file as CAR", "MB/s", lambda s: load.download_mb(s, path))
+    for name in ("100MiB", "1GiB"):
+        path = f"/ipfs/{bench.cids[name]}?format=car"
+        load.download_mb(bench.ours, path)
+        bench.compare(f"{name} file as CAR", "MB/s", lambda s, p=path: load.download_mb(s, p), 7)
     for name in ("car", "tar"):
         path = f"/ipfs/{bench.cids['directory']}?format={name}"
         bench.compare(
             f"1,000-entry directory as {name.upper()}", "1/s", lambda s, p=path: 1 / load.seconds_to_get(s, p)
         )
+
+
+def first_archives(bench: Bench) -> None:
+    """What no process has read since it was added."""
+    files, directories = [], []
+    for number in range(5):
+        folder = bench.files["directory"].with_name(f"first-{number}")
+        make_directory(folder, f"first {number} ")
+        directories.append(add_to_both(bench, folder))
+        file = folder.with_suffix(".bin")
+        fill(file, 100 * MIB)
+        files.append(add_to_both(bench, file))
+    for name, cids, measure in (
+        ("100MiB file as CAR, for the first time", files, load.download_mb),
+        ("1,000-entry directory as CAR, first time", directories, lambda s, p: 1 / load.seconds_to_get(s, p)),
+    ):
+        waiting = {server.name: list(cids) for server in (bench.ours, bench.peer) if server}
+        unit = "MB/s" if measure is load.download_mb else "1/s"
+        bench.compare(
+            name,
+            unit,
+            lambda s, w=waiting, m=measure: m(s, f"/ipfs/{w[s.name].pop()}?format=car"),
+            len(cids),
+        )
+
+
+def car_memory(bench: Bench) -> None:
+    """How far memory rises: 5 GiB out as a CAR, by HTTP and by the command line; 1,000 who read slowly."""
+    large = bench.files["1GiB"].with_name("5GiB")
+    fill(large, 5 * 1024 * MIB)
+    path = f"/ipfs/{load.put(bench.ours, large)[0]}"
+    large.unlink()
+    archive = large.with_suffix(".car")
+    with peak_mb(bench.ours.pid) as risen:
+        load.save(bench.ours, f"{path}?format=car", archive)
+    print(f"{'5 GiB file as CAR, gateway':<46}{risen[0]:>12,.1f} MB above idle")
+    print(f"{'the same by `cidgate export`':<46}{export_peak(bench, path):>12,.1f} MB in all")
+    cid = import_here(bench, archive)
+    archive.unlink()
+    with peak_mb(bench.ours.pid) as risen:
+        speed = load.download_mb(bench.ours, f"/ipfs/{cid}?format=car")
+    print(
+        f"{'5 GiB CAR as it was uploaded, gateway':<46}{risen[0]:>12,.1f} MB above idle ({speed:,.0f} MB/s)"
+    )
+    for name, target in (("file", bench.cids["1GiB"]), ("object", cid)):
+        with (
+            peak_mb(bench.ours.pid) as risen,
+            load.slow_readers(bench.ours, f"/ipfs/{target}?format=car", 1000),
+        ):
+            time.sleep(10)
+        print(f"{f'1,000 slow readers of a {name} as CAR':<46}{risen[0]:>12,.1f} MB above idle")
+
+
+def export_peak(bench: Bench, path: str) -> float:
+    environ = {**os.environ, "DATA_DIR": str(bench.ours.repository)}
+    command = [sys.executable, "-m", "gateway", "export", path]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        with peak_mb(process.pid) as risen:
+            while process.stdout.read(MIB):
+                pass
+        assert process.wait() == 0
+    return risen[0]
 
 
 def memory(bench: Bench) -> None:
@@ -148,12 +225,18 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     "directory": directory,
     "large": large,
     "archives": archives,
+    "first_archives": first_archives,
+    "car_memory": car_memory,
     "memory": memory,
 }
 
 
+# Only when they are named: they take minutes, and 10 GiB of room.
+LONG = {"car_memory"}
+
+
 def main() -> None:
-    wanted = sys.argv[1:] or list(ROWS)
+    wanted = sys.argv[1:] or [name for name in ROWS if name not in LONG]
     binary = os.environ.get("KUBO")
     folder = Path(tempfile.mkdtemp(prefix="cidgate-bench-"))
     try:
@@ -167,7 +250,7 @@ def main() -> None:
             peer = stack.enter_context(kubo(binary, folder / "kubo")) if binary else None
             bench = Bench(ours, peer, binary, make_files(folder), {})
             upload(bench)
-            import_directory(bench)
+            bench.cids["directory"] = add_to_both(bench, bench.files["directory"])
             for name in wanted:
                 ROWS[name](bench)
         if "small" in wanted:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.benchmarks.servers import KEY, Server
@@ -39,6 +43,36 @@ def put(server: Server, file: Path) -> tuple[str, float]:
     started = time.perf_counter()
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return json.loads(answer)["cid"], file.stat().st_size / (time.perf_counter() - started) / 1e6
+
+
+def save(server: Server, path: str, file: Path) -> None:
+    subprocess.run(["curl", "-sf", "-o", str(file), server.url + path], check=True)
+
+
+@contextmanager
+def slow_readers(server: Server, path: str, count: int) -> Iterator[None]:
+    """Connections that take 16 KiB a second."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with ExitStack() as stack:
+        readers = []
+        for _ in range(count):
+            reader = stack.enter_context(socket.create_connection((host, int(port))))
+            reader.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            readers.append(reader)
+        ended = threading.Event()
+
+        def read() -> None:
+            while not ended.wait(1):
+                for reader in readers:
+                    reader.recv(16 * 1024)
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            reading.join()
 
 
 def kubo_add(binary: str, server: Server, path: Path) -> tuple[str, float]:

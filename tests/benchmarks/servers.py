@@ -8,10 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,3 +108,25 @@ def resident_mb(pid: int) -> float:
         if int(fields["Pid"]) == pid or int(fields["PPid"]) == pid:
             total += int(fields.get("RssAnon", "0 kB").split()[0])
     return total / 1000
+
+
+@contextmanager
+def peak_mb(pid: int) -> Iterator[list[float]]:
+    """Appends, at the end, by how much the memory rose above what it was."""
+    samples = [resident_mb(pid)]
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.05):
+            with suppress(KeyError):
+                samples.append(resident_mb(pid))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    risen: list[float] = []
+    try:
+        yield risen
+    finally:
+        ended.set()
+        watching.join()
+        risen.append(max(samples) - samples[0])

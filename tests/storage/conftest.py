@@ -1,4 +1,4 @@
-"""Both object stores and both indexes, for the contracts that they share."""
+"""Every object store and both indexes, for the contracts that they share."""
 
 from __future__ import annotations
 
@@ -17,16 +17,64 @@ from storage.memory_objects import MemoryObjects
 from storage.objects import ObjectStore
 from storage.postgres_index import Pool, PostgresIndex
 from tests import database as databases
+from tests.storage import s3_servers
+
+VERSITY = pytest.param("versitygw", marks=pytest.mark.needs_versitygw)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    with s3_servers.moto_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def versity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    binary = s3_servers.versitygw()
+    if binary is None:
+        pytest.skip("no versitygw on the PATH, nor in VERSITYGW")
+    with s3_servers.versity_server(binary, tmp_path_factory.mktemp("versitygw")) as url:
+        yield url
+
+
+@pytest.fixture(params=["moto", VERSITY])
+def s3_url(request: pytest.FixtureRequest) -> str:
+    """A real S3 server; asked for by name, so that none is started for nothing."""
+    return str(request.getfixturevalue("moto" if request.param == "moto" else "versity"))
+
+
+@pytest.fixture(scope="session")
+def one_s3_url(request: pytest.FixtureRequest) -> str:
+    """The stricter server where it is found: for long tables of which one server tells enough."""
+    return str(request.getfixturevalue("versity" if s3_servers.versitygw() else "moto"))
+
+
+@asynccontextmanager
+async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
+    """The store that the parameter of a fixture names."""
+    if request.param == "memory":
+        yield MemoryObjects()
+    elif request.param == "local":
+        store = LocalObjects(tmp_path / "objects")
+        yield store
+        await store.aclose()
+    else:
+        url = request.getfixturevalue("versity" if request.param == "versitygw" else "moto")
+        async with s3_servers.bucket_at(url) as bucket:
+            yield bucket
 
 
 @pytest_asyncio.fixture(params=["memory", "local"])
 async def objects(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
-    if request.param == "memory":
-        yield MemoryObjects()
-        return
-    store = LocalObjects(tmp_path / "objects")
-    yield store
-    await store.aclose()
+    async with opened(request, tmp_path) as store:
+        yield store
+
+
+@pytest_asyncio.fixture(params=["memory", "local", "moto", VERSITY])
+async def every_objects(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
+    """The real S3 servers too, which take longer."""
+    async with opened(request, tmp_path) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

@@ -57,8 +57,8 @@ class CountingObjects:
         return self.inner.create(key, head_size)
 
     @asynccontextmanager
-    async def open(self, key: str) -> AsyncIterator[ObjectReader]:
-        async with self.inner.open(key) as source:
+    async def open(self, key: str, first: tuple[int, int] | None = None) -> AsyncIterator[ObjectReader]:
+        async with self.inner.open(key, first) as source:
             yield _CountingReader(source, key, self.reads)
 
     async def head(self, key: str) -> ObjectInfo:
@@ -67,8 +67,8 @@ class CountingObjects:
     async def delete(self, key: str) -> None:
         await self.inner.delete(key)
 
-    def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
-        return self.inner.list(prefix)
+    def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectInfo]:
+        return self.inner.list(prefix, after)
 
 
 class _CountingReader:

@@ -24,7 +24,7 @@ from storage.content import Added
 from storage.index import OPERATOR, BlockRow, Index
 from storage.memory_index import MemoryIndex
 from storage.memory_objects import MemoryObjects
-from storage.objects import ObjectStore
+from storage.objects import ObjectStore, Receipt
 from storage.refused import CidMismatch, IncompleteCar
 from storage.reindex import Reindex
 from tests.fixture_data import fixture, needs_fixtures
@@ -614,7 +614,8 @@ async def test_memory_does_not_grow_with_the_car() -> None:
 
             class Writer:
                 async def write(self, data: object) -> None: ...
-                async def commit(self, head: bytes) -> None: ...
+                async def commit(self, head: bytes, root: object) -> Receipt:
+                    return Receipt()
 
             @asynccontextmanager
             async def opened() -> AsyncIterator[Writer]:

@@ -26,7 +26,8 @@ from storage.index import (
 )
 from storage.memory_index import MemoryIndex
 from storage.postgres_index import Pool, PostgresIndex
-from storage.postgres_placing import hold, place, upload_row
+from storage.postgres_placing import hold, place
+from storage.postgres_uploads import upload_row
 
 ALICE, BOB = UUID(int=1), UUID(int=2)
 
@@ -573,7 +574,7 @@ class TestPostgres:
         await commit(index, new("k1", "root"))
         upload = NewUpload(ALICE, cid("root"), "", 10)
         async with pool.acquire() as connection, connection.transaction():
-            upload_id = await upload_row(connection, upload)
+            upload_id = (await upload_row(connection, upload)).file_id
             releasing = asyncio.create_task(index.release(ALICE, cid("root")))
             await asyncio.sleep(0.1)
             await connection.execute("INSERT INTO unsettled_objects (key) VALUES ('k2')")

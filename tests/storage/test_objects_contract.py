@@ -21,6 +21,11 @@ from tests.storage.stores import join, store
 KEY = "files/unixfs-v1-2025/ab/abcdef"
 
 
+@pytest.fixture
+def objects(every_objects: ObjectStore) -> ObjectStore:
+    return every_objects
+
+
 async def content(objects: ObjectStore, key: str, start: int = 0, stop: int | None = None) -> bytes:
     async with objects.open(key) as source:
         return await join(source.read(start, source.size if stop is None else stop))

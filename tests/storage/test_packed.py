@@ -18,7 +18,7 @@ from ipld.hashes import IDENTITY
 from ipld.unixfs.listing import find_entry
 from ipld.unixfs.profiles import PROFILES, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile
 from ipld.unixfs.reader import open_file
-from storage.index import Index, Layout
+from storage.index import Index, Layout, Location
 from storage.local import LocalObjects
 from storage.memory_index import MemoryIndex
 from storage.memory_objects import MemoryObjects
@@ -162,17 +162,22 @@ async def test_spans_of_other_stores_are_hashed_each_time(monkeypatch: pytest.Mo
 
 def count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The lengths of what is hashed, inner nodes (small) left out."""
-    from storage import packed
+    from storage import span_checks
 
     lengths: list[int] = []
-    verify = packed.verify
+    verify, hash_span = span_checks.verify, span_checks.hash_span
 
     def counted(cid: Cid, data: bytes) -> None:
         if len(data) > 100_000:
             lengths.append(len(data))
         verify(cid, data)
 
-    monkeypatch.setattr(packed, "verify", counted)
+    def counted_span(descriptor: int, cid: Cid, copy: Location) -> bool:
+        lengths.append(copy.length)
+        return hash_span(descriptor, cid, copy)
+
+    monkeypatch.setattr(span_checks, "verify", counted)
+    monkeypatch.setattr(span_checks, "hash_span", counted_span)
     return lengths
 
 

@@ -1,0 +1,91 @@
+"""Content, its files, and the work that goes on beside requests, over the stores that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from config.settings import Settings
+from config.values import seconds_of_day
+from gateway.background import FLUSH_SECONDS, counting, repeated, sweeping
+from gateway.metrics import Metrics
+from gateway.object_stores import OpenStore
+from ipld.blocks import BlockReader
+from storage.content import Content
+from storage.database import Pool
+from storage.deletion import Deletion
+from storage.jobs import CLEANUP, DELETE_OBJECT, Jobs, Work, working
+from storage.postgres_files import PostgresFiles
+from storage.postgres_index import PostgresIndex
+from storage.retention import clean_up
+from storage.upload_log import PostgresUploadLog, prune
+
+# How often a gateway looks whether the cleanup of the day is due.
+DUE_SECONDS = 60.0
+# How long finished jobs are remembered.
+JOB_LOG_SECONDS = 30 * 86400.0
+# About a day of pauses of at most an hour; after that the sweep alone goes on trying.
+DELETE_TRIES = 32
+CLEANUP_TRIES = 10
+
+JobRunner = Callable[[], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenContent:
+    """`jobs` does the jobs of the queue until its block is left: for processes that serve."""
+
+    content: Content
+    files: PostgresFiles
+    log: PostgresUploadLog
+    jobs: JobRunner
+
+
+@asynccontextmanager
+async def open_content(
+    settings: Settings, pool: Pool, store: OpenStore, blocks: BlockReader, metrics: Metrics
+) -> AsyncGenerator[OpenContent, None]:
+    """With the chores that every process does."""
+    index, jobs, log = PostgresIndex(pool), Jobs(pool), PostgresUploadLog(pool)
+    content = Content(store.objects, index, blocks, store.files, jobs.delete_object)
+    opened = OpenContent(content, PostgresFiles(pool), log, lambda: _doing_jobs(settings, pool, kinds))
+    kinds = {
+        DELETE_OBJECT: Work(Deletion(store.objects, index).again, DELETE_TRIES, 5.0),
+        CLEANUP: Work(_cleaning(settings, pool, opened, metrics), CLEANUP_TRIES, 60.0, at_once=1),
+    }
+    sweep = sweeping(content, metrics, settings.upload_timeout)
+    async with (
+        log.flushing(),
+        repeated(sweep, settings.sweep_interval),
+        repeated(counting(metrics), FLUSH_SECONDS),
+    ):
+        yield opened
+
+
+@asynccontextmanager
+async def _doing_jobs(settings: Settings, pool: Pool, kinds: dict[str, Work]) -> AsyncGenerator[None, None]:
+    jobs, at = Jobs(pool), seconds_of_day(settings.cleanup_time)
+
+    async def begin_if_due() -> None:
+        await jobs.begin_cleanup(at)
+
+    async with working(pool, kinds), repeated(begin_if_due, DUE_SECONDS):
+        yield
+
+
+def _cleaning(
+    settings: Settings, pool: Pool, opened: OpenContent, metrics: Metrics
+) -> Callable[[str], Awaitable[None]]:
+    jobs = Jobs(pool)
+
+    async def clean(day: str) -> None:
+        async with aclosing(clean_up(opened.content, opened.files)) as batches:
+            async for cleaned in batches:
+                metrics.expired.inc(cleaned.files)
+                await jobs.note_cleaned(day, cleaned.files, cleaned.objects)
+        await prune(pool, settings.upload_log_retention)
+        await jobs.prune(JOB_LOG_SECONDS)
+        await jobs.end_cleanup(day)
+
+    return clean

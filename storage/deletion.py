@@ -1,0 +1,52 @@
+"""Deleting objects that the index no longer points to: now if possible, and otherwise later."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from ipld.errors import StoreUnavailable
+from storage.index import Index
+from storage.objects import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+Later = Callable[[str], Awaitable[None]]
+
+
+class Deletion:
+    """An object goes from the index first, which notes its key as abandoned; then from the store; then
+    the note goes. Whatever interrupts this, the note is left, and the sweep or a job goes on from it.
+
+    `later` is told of keys that could not be deleted, and makes the job.
+    """
+
+    def __init__(self, objects: ObjectStore, index: Index, later: Later | None = None) -> None:
+        self._objects = objects
+        self._index = index
+        self._later = later
+
+    async def now_or_later(self, key: str) -> None:
+        """Never raises StoreUnavailable: what the caller wanted is done already."""
+        if await self.now(key) or self._later is None:
+            return
+        try:
+            await self._later(key)
+        except StoreUnavailable as error:
+            logger.warning("%s is left to the sweep: %s", key, error)
+
+    async def now(self, key: str) -> bool:
+        """Whether that worked; where it did not, the next sweep tries again."""
+        try:
+            await self._objects.delete(key)
+            await self._index.settle(key)
+        except StoreUnavailable as error:
+            logger.warning("%s could not be deleted yet: %s", key, error)
+            return False
+        return True
+
+    async def again(self, key: str) -> None:
+        """For the job. Does nothing where the key was settled meanwhile. Raises StoreUnavailable."""
+        if await self._index.abandon(key):
+            await self._objects.delete(key)
+            await self._index.settle(key)

@@ -1,0 +1,125 @@
+"""Real S3 servers for tests: moto, which pip installs, and versitygw where its binary is found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from storage.resilient import Patience
+from storage.s3 import S3Objects, open_s3
+from storage.s3_account import MIB, S3Account, S3Limits
+
+KEY_ID, SECRET = "test-access-key", "test-secret-key-0123456789"
+# Quick where a server fails on purpose.
+SOON = Patience(fail_max=5, rest=1.0, wait=0.01, longest_wait=0.05)
+# The smallest parts that S3 allows, so that tests of many parts stay small.
+LIMITS = S3Limits(part_bytes=5 * MIB)
+_SECONDS = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def versitygw() -> str | None:
+    """The binary that VERSITYGW names, or that is on the PATH, or None."""
+    return os.environ.get("VERSITYGW") or shutil.which("versitygw")
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """The URL of a server that checks no signatures."""
+    port = free_port()
+    with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port) as url:
+        yield url
+
+
+@contextmanager
+def versity_server(binary: str, folder: Path) -> Iterator[str]:
+    """The URL of a server that checks everything; the folder must be able to keep extended attributes."""
+    port = free_port()
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    (folder / "sidecar").mkdir(exist_ok=True)
+    command = [
+        binary,
+        "--port",
+        f"127.0.0.1:{port}",
+        "--quiet",
+        "posix",
+        "--sidecar",
+        str(folder / "sidecar"),
+    ]
+    keys = {"ROOT_ACCESS_KEY": KEY_ID, "ROOT_SECRET_KEY": SECRET}
+    with _running([*command, str(folder / "data")], port, **keys) as url:
+        yield url
+
+
+@contextmanager
+def _running(command: list[str], port: int, **more: str) -> Iterator[str]:
+    process = subprocess.Popen(
+        command, env={**os.environ, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + _SECONDS
+        while not _answers(url):
+            assert process.poll() is None, "the server ended"
+            assert time.monotonic() < until, "the server does not answer"
+            time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(_SECONDS)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=1).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except OSError:
+        return False
+    return True
+
+
+def account_of(url: str, bucket: str = "") -> S3Account:
+    """An account with a bucket of its own, which is still to be made."""
+    return S3Account(url, "us-east-1", bucket or f"b-{uuid.uuid4().hex}", KEY_ID, SECRET)
+
+
+async def make_bucket(account: S3Account) -> None:
+    import aioboto3
+
+    session = aioboto3.Session(
+        aws_access_key_id=account.key_id, aws_secret_access_key=account.secret, region_name=account.region
+    )
+    async with session.client("s3", endpoint_url=account.endpoint_url) as client:
+        await client.create_bucket(Bucket=account.bucket)
+
+
+@asynccontextmanager
+async def bucket_at(
+    url: str, limits: S3Limits = LIMITS, patience: Patience = SOON
+) -> AsyncIterator[S3Objects]:
+    """A fresh, empty bucket."""
+    account = account_of(url)
+    await make_bucket(account)
+    async with open_s3(account, limits, patience) as objects:
+        yield objects
+
+
+def with_limits(**changed: float) -> S3Limits:
+    return replace(LIMITS, **changed)  # type: ignore[arg-type]
