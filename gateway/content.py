@@ -10,6 +10,7 @@ from cache.blocks import provenance
 from gateway.answers import Question
 from gateway.context import GATEWAY, Gateway
 from gateway.formats import REPRESENT
+from gateway.formats.car_absence import represent_absence
 from gateway.formats.ipns_record import represent_ipns_record
 from gateway.negotiation import Format
 from gateway.path_requests import redirected, refuse_wide_service_worker
@@ -18,7 +19,7 @@ from gateway.representation import Representation, send
 from gateway.request import ORIGIN, PATH_ORIGIN, ContentRequest, accept_of, target_of
 from gateway.sites.site import site_fallback, with_site_headers
 from gateway.trustless import require_verifiable
-from ipld.errors import BlockNotFound, NameNotFound, NoLink
+from ipld.errors import BlockNotFound, NameNotFound, NoLink, RecordNotFound
 from ipld.names import NameResolver
 from ipld.paths import Found, resolve
 
@@ -41,6 +42,11 @@ async def get_content(request: web.Request) -> web.StreamResponse:
         if shown is None:
             shown = await _find(request, gateway, question)
         return await send(request, shown, gateway.limits.send)
+    except (BlockNotFound, NameNotFound, RecordNotFound) as error:
+        # Some formats look for blocks as late as this.
+        if only_if_cached(request):
+            raise PreconditionFailed(f"{request.path} not in local datastore") from error
+        raise
     finally:
         request[SOURCE] = slowest(places)
 
@@ -53,14 +59,9 @@ async def _find(request: web.Request, gateway: Gateway, question: Question) -> R
     wanted = ContentRequest.parse(request, gateway.limits.path_bytes)
     if not wanted.origin.rules.deserialized:
         require_verifiable(wanted)
-    try:
-        # A TimeoutError here is 504: the content may exist and could not be found in time.
-        async with asyncio.timeout(gateway.limits.send.retrieval_timeout):
-            shown = await _answer(gateway, wanted, names_for(request, gateway))
-    except (BlockNotFound, NameNotFound) as error:
-        if only_if_cached(request):
-            raise PreconditionFailed(f"{wanted.path} not in local datastore") from error
-        raise
+    # A TimeoutError here is 504: the content may exist and could not be found in time.
+    async with asyncio.timeout(gateway.limits.send.retrieval_timeout):
+        shown = await _answer(gateway, wanted, names_for(request, gateway))
     if not wanted.path.mutable and wanted.origin.key is not None:
         gateway.answers.put(question, shown, epoch)
     return shown
@@ -73,7 +74,9 @@ async def _answer(gateway: Gateway, wanted: ContentRequest, names: NameResolver)
     limits = gateway.limits.resolve
     try:
         found = await resolve(names, gateway.blocks, wanted.path, limits)
-    except NoLink:
+    except NoLink as missing:
+        if wanted.format is Format.CAR and missing.trail:
+            return await represent_absence(gateway.blocks, wanted, missing)
         shown = await site_fallback(gateway.sites, names, gateway.blocks, wanted, limits)
         if shown is None:
             raise

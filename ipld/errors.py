@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ipld.cid import Cid
+
 
 class IpldError(Exception):
     """Base of all content errors; the text may be shown to a client."""
@@ -44,7 +49,11 @@ class BlockCorrupt(IpldError):
 
 
 class NoLink(IpldError, LookupError):
-    """The directory is known and has no entry of that name."""
+    """The directory is known and has no entry of that name; `trail` are the blocks that show it."""
+
+    def __init__(self, message: str, trail: tuple[Cid, ...] = ()) -> None:
+        super().__init__(message)
+        self.trail = trail
 
 
 class NameNotFound(IpldError, LookupError):

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote_to_bytes
 from ipld.blocks import BlockReader
 from ipld.cid import Cid
 from ipld.dag_pb import name_bytes
-from ipld.errors import InvalidCid, InvalidPath, NameRecursion
+from ipld.errors import InvalidCid, InvalidPath, NameRecursion, NoLink
 from ipld.names import NameResolver
 from ipld.traversal import step
 
@@ -170,7 +170,10 @@ async def _walk(blocks: BlockReader, path: ContentPath) -> Found:
     cid, names = _root_cid(path), path.segments
     roots, trail = [cid], list[Cid]()
     while names:
-        taken = await step(blocks, cid, names)
+        try:
+            taken = await step(blocks, cid, names)
+        except NoLink as error:
+            raise NoLink(str(error), (*trail, *error.trail)) from error
         trail += taken.trail
         if taken.link is None:
             break

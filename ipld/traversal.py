@@ -48,7 +48,7 @@ async def _through_dag_pb(blocks: BlockReader, cid: Cid, name: str) -> Step:
     except NotUnixFs:
         return Step(await _named_link(blocks, cid, name), 1, (cid,))
     if lookup.link is None:
-        raise _no_link(name, cid)
+        raise _no_link(name, cid, lookup.trail)
     return Step(lookup.link.cid, 1, lookup.trail)
 
 
@@ -58,7 +58,7 @@ async def _named_link(blocks: BlockReader, cid: Cid, name: str) -> Cid:
     for link in links:
         if link.name == name:
             return link.cid
-    raise _no_link(name, cid)
+    raise _no_link(name, cid, (cid,))
 
 
 def _inside(cid: Cid, value: Value, names: Sequence[str]) -> Step:
@@ -77,8 +77,8 @@ def _child(cid: Cid, value: Value, name: str) -> Value:
         index = int(name)
         if str(index) == name and index < len(value):
             return value[index]
-    raise _no_link(name, cid)
+    raise _no_link(name, cid, (cid,))
 
 
-def _no_link(name: str, cid: Cid) -> NoLink:
-    return NoLink(f'no link named "{name}" under {cid}')
+def _no_link(name: str, cid: Cid, trail: tuple[Cid, ...] = ()) -> NoLink:
+    return NoLink(f'no link named "{name}" under {cid}', trail)

@@ -18,6 +18,7 @@ from ipld import codecs
 from ipld.blocks import Block
 from ipld.car import CarParser
 from ipld.cid import DAG_CBOR, Cid
+from ipld.errors import NoLink
 from ipld.paths import ContentPath, resolve
 from ipld.unixfs.directory import build_directory
 from ipld.unixfs.node import Link
@@ -103,8 +104,36 @@ async def test_blocks_outside_the_range_may_be_missing(gate: Running) -> None:
 async def test_a_block_that_is_not_here_is_known_before_anything_is_sent(gate: Running, method: str) -> None:
     """Trustless gateway spec, "404 Not Found": HEAD requests for any CID as well."""
     await gate.add_blocks(ROOT)
-    for path in (f"{FILE.cid}", f"{ROOT.cid}/sub", f"{ROOT.cid}/lone", f"{ROOT.cid}/no-such-name"):
+    for path in (f"{FILE.cid}", f"{ROOT.cid}/sub", f"{ROOT.cid}/lone"):
         assert (await gate.ask(method, f"/ipfs/{path}?format=car")).status == 404
+
+
+async def test_a_path_that_leads_nowhere_is_shown_by_its_blocks(gate: Running) -> None:
+    await gate.add_blocks(*ALL_OF_FILE, SUB, ROOT)
+    for path, expected in (("none", [ROOT]), ("sub/none", [ROOT, SUB]), ("sub/file/none", [ROOT, SUB, FILE])):
+        answer = await gate.get(f"/ipfs/{ROOT.cid}/{path}/index.html?format=car&dag-scope=entity")
+        assert (answer.status, read(answer.body)) == (200, ([str(ROOT.cid)], cids(expected)))
+        # What is added later has another root, yet what is blocked may come back.
+        assert answer.headers["Cache-Control"] == "public, max-age=60"
+        again = await gate.get(f"/ipfs/{ROOT.cid}/{path}?format=car", If_None_Match=answer.headers["ETag"])
+        assert again.status == 304
+    head = await gate.ask("HEAD", f"/ipfs/{ROOT.cid}/none?format=car")
+    assert (head.status, head.headers["Content-Type"].split(";")[0]) == (200, "application/vnd.ipld.car")
+    # All other formats have a status for it; and no block is needed to know that a raw one has no links.
+    assert (await gate.get(f"/ipfs/{ROOT.cid}/none?format=raw")).status == 404
+    assert (await gate.get(f"/ipfs/{LEAVES[0].cid}/none?format=car")).status == 404
+
+
+async def test_the_shards_that_show_that_a_name_is_missing(gate: Running) -> None:
+    shards = build_directory([Link(f"{number}", LEAVES[0].cid, 10) for number in range(100)], SMALL)
+    await gate.add_blocks(*shards, LEAVES[0])
+    root = shards[-1].cid
+    carried = await sent(gate, f"{root}/none?format=car")
+    assert carried[0] == str(root)
+    proof = MemoryBlocks([block for block in shards if str(block.cid) in carried])
+    with pytest.raises(NoLink):
+        await resolve(NoNames(), proof, ContentPath.parse(f"/ipfs/{root}/none"))
+    assert len(carried) < len(shards)
 
 
 async def test_a_block_that_is_missed_late_cuts_the_connection(gate: Running) -> None:
