@@ -37,27 +37,33 @@ class Metrics:
         self.damaged = counter("cidgate_damaged_blocks_total", "Copies of blocks found missing or wrong.")
         self.expired = counter("cidgate_expired_files_total", "Files that the cleanup let go of.")
         self.swept = counter("cidgate_swept_objects_total", "Objects of unfinished uploads removed.")
-        self.store_retries = counter("cidgate_store_retries_total", "Requests to the bucket made again.")
-        self.store_hedges = counter(
-            "cidgate_store_hedged_reads_total", "Slow reads that were begun a second time."
-        )
-        self.store_breaker = gauge(
-            "cidgate_store_breaker_open",
-            "1 while the bucket is left alone after failures.",
-            multiprocess_mode="max",
-        )
-        self.filebase_cids = counter(
-            "cidgate_filebase_cids_total", "Objects by whether Filebase gave our CID.", ["outcome"]
-        )
         self.answers = counter("cidgate_answers_total", "Reads by where the answer came from.", ["source"])
         gauge("cidgate_info", "The version that runs.", ["version"], multiprocess_mode="max").labels(
             version
         ).set(1)
+        self._add_store()
         self._hits: dict[int, int] = {}
         self._hit_bytes = 0
         self._statuses: dict[int, Counter] = {}
         self._sources: dict[str, Counter] = {}
         self._path_gateway = self.durations.labels("path")
+
+    def _add_store(self) -> None:
+        """What only a bucket has."""
+        counter = partial(Counter, registry=self.registry)
+        self.store_retries = counter("cidgate_store_retries_total", "Requests to the bucket made again.")
+        self.store_hedges = counter(
+            "cidgate_store_hedged_reads_total", "Slow reads that were begun a second time."
+        )
+        self.store_breaker = Gauge(
+            "cidgate_store_breaker_open",
+            "1 while the bucket is left alone after failures.",
+            multiprocess_mode="max",
+            registry=self.registry,
+        )
+        self.filebase_cids = counter(
+            "cidgate_filebase_cids_total", "Objects by whether Filebase gave our CID.", ["outcome"]
+        )
 
     def answered(self, status: int, sent: int, source: str | None, seconds: float) -> None:
         """Count one response; label look-ups are done once, they cost more than the counting."""

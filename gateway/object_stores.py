@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from config.settings import FilebaseImport, Settings
 from gateway.background import repeated
@@ -15,6 +16,7 @@ from gateway.context import Probe
 from gateway.metrics import Metrics
 from ipld.errors import StoreUnavailable
 from ipld.unixfs.profiles import PROFILES
+from storage.direct_uploads import Signer
 from storage.filebase import FilebaseObjects, Import
 from storage.local import LocalObjects
 from storage.objects import ObjectStore
@@ -34,7 +36,7 @@ _REMEMBERED_SECONDS = 10.0
 @dataclass(frozen=True, slots=True)
 class OpenStore:
     """`name` is the same at every start. `state` is what `/readyz` tells beside whether it works;
-    `adoption` says how `reindex` takes in what others put there."""
+    `adoption` says how `reindex` takes in what others put there; `signer` lets others reach objects."""
 
     name: str
     objects: ObjectStore
@@ -42,6 +44,7 @@ class OpenStore:
     probe: Probe
     state: Callable[[], Mapping[str, str]]
     adoption: Adoption | None = None
+    signer: Signer | None = None
 
 
 @asynccontextmanager
@@ -88,7 +91,8 @@ async def _open_bucket(settings: Settings, metrics: Metrics) -> AsyncGenerator[O
         files = SingleFiles(as_cars=mode is not FilebaseImport.PLAIN)
         name = f"{settings.filebase_endpoint_url.rstrip('/')}/{settings.filebase_bucket_name}"
         adoption = Adoption(objects, PROFILES[settings.profile])
-        yield OpenStore(name, objects, files, _bucket_probe(s3), lambda: _state(s3, objects), adoption)
+        state = partial(_state, s3, objects)
+        yield OpenStore(name, objects, files, _bucket_probe(s3), state, adoption, s3.signer)
 
 
 async def _begin(objects: FilebaseObjects, settings: Settings) -> None:

@@ -16,6 +16,10 @@ from ipld.errors import IpldError
 OUR_KEY = re.compile(r"(files/[a-z0-9-]+|cars|imports)/[0-9a-f]{2}/[0-9a-f]{32}", re.ASCII)
 
 
+# Where uploads that do not pass through this program come in; nothing is served from there.
+INCOMING = "incoming/"
+
+
 class ObjectNotFound(LookupError):
     """No object has that key."""
 

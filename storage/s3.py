@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from storage.direct_uploads import Signer
 from storage.objects import OUR_KEY, ObjectInfo, ObjectNotFound
 from storage.resilient import Patience, Resilience
 from storage.resilient_hedge import Hedge
@@ -47,6 +48,8 @@ class S3Objects:
         self, client: S3Client, http: S3Http, guard: Resilience, limits: S3Limits, events: S3Events
     ) -> None:
         self.guard = guard
+        # Addresses are made without asking the server.
+        self.signer: Signer = client
         self._client = client
         self._limits = limits
         self._reading = Reading(http, guard, Hedge(on_hedge=events.hedge), limits.timeout)

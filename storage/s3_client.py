@@ -135,6 +135,19 @@ class S3Client:
             "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=ADDRESS_SECONDS
         )
 
+    async def download_address(self, key: str, disposition: str, seconds: int) -> str:
+        """A URL by which whoever has it can read the object, with that Content-Disposition."""
+        asked = {"Bucket": self._bucket, "Key": key, "ResponseContentDisposition": disposition}
+        return await self._boto.generate_presigned_url("get_object", Params=asked, ExpiresIn=seconds)
+
+    async def upload_address(self, key: str, size: int, content_type: str | None, seconds: int) -> str:
+        """A URL by which whoever has it can put an object of just that size, and type if there is one,
+        there: both are signed, and have to be sent."""
+        asked: dict[str, object] = {"Bucket": self._bucket, "Key": key, "ContentLength": size}
+        if content_type is not None:
+            asked["ContentType"] = content_type
+        return await self._boto.generate_presigned_url("put_object", Params=asked, ExpiresIn=seconds)
+
     async def _ask(self, call: _Call, key: str, **parameters: object) -> _Answer:
         return await self._call(key, call, Key=key, **parameters)
 

@@ -233,3 +233,16 @@ def test_any_text_is_a_setting_or_a_named_problem(name: str, text: str) -> None:
         Settings.from_env({name: text})
     except SettingsError as error:
         assert name in str(error)  # noqa: PT017 - either outcome is right
+
+
+def test_the_profile_that_fits_the_store() -> None:
+    assert Settings.from_env({}).profile is UnixFsProfile.V1_2025
+    assert Settings.from_env(FILEBASE).profile is UnixFsProfile.V0_2015
+    assert Settings.from_env(FILEBASE | {"FILEBASE_IMPORT": "car"}).profile is UnixFsProfile.V1_2025
+    chosen = Settings.from_env(FILEBASE | {"UNIXFS_PROFILE": "unixfs-v1-2025"})
+    assert chosen.profile is UnixFsProfile.V1_2025
+
+
+def test_parts_are_as_large_as_s3_demands() -> None:
+    assert "S3_PART_BYTES='4MiB'" in problems({"S3_PART_BYTES": "4MiB"})
+    assert "FILEBASE_IMPORT='zip': must be 'plain', 'car' or 'both'" in problems({"FILEBASE_IMPORT": "zip"})

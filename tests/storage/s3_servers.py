@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import socket
@@ -100,9 +101,20 @@ def account_of(url: str, bucket: str = "") -> S3Account:
     return S3Account(url, "us-east-1", bucket or f"b-{uuid.uuid4().hex}", KEY_ID, SECRET)
 
 
+@functools.cache
+def read_models_once() -> None:
+    """Each client reads the description of S3 anew, which takes longer than most tests."""
+    import botocore.loaders
+    import botocore.session
+
+    loader = botocore.loaders.create_loader()
+    botocore.session.create_loader = lambda *_: loader
+
+
 async def make_bucket(account: S3Account) -> None:
     import aioboto3
 
+    read_models_once()
     session = aioboto3.Session(
         aws_access_key_id=account.key_id, aws_secret_access_key=account.secret, region_name=account.region
     )

@@ -250,9 +250,7 @@ class TestWritesFail:
         ids=["500", "SlowDown", "RequestTimeout", "html-502", "html-200", "reset", "lost", "hang"],
     )
     @pytest.mark.parametrize(
-        ("method", "where"),
-        [("PUT", "partNumber=2"), ("POST", "uploads"), ("POST", "uploadId")],
-        ids=["part", "begin", "complete"],
+        ("method", "where"), [("PUT", "partNumber=2"), ("POST", "uploadId")], ids=["part", "complete"]
     )
     async def test_a_passing_failure_is_not_noticed(
         self, proxy: FilebaseDouble, act: double.Act, method: str, where: str, monkeypatch: pytest.MonkeyPatch
@@ -264,6 +262,13 @@ class TestWritesFail:
             await store(objects, KEY, data, head=b"head")
             assert fault.seen == 1
             assert await read(objects) == b"head" + data
+
+    async def test_an_upload_whose_beginning_fails(self, proxy: FilebaseDouble) -> None:
+        async with behind(proxy, with_limits(timeout=0.4)) as objects:
+            for act in (double.page(200), double.lose_answer):
+                proxy.fail(act, "POST", "uploads")
+            await store(objects, KEY, bytes(PART + 1))
+            assert (await objects.head(KEY)).size == PART + 1
 
     @pytest.mark.parametrize("act", [double.reset, double.lose_answer, double.refuse(503, "SlowDown")])
     async def test_a_single_put(self, proxy: FilebaseDouble, act: double.Act) -> None:
