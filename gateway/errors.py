@@ -24,6 +24,7 @@ from naming.key_ring import PublishingOff, SecretChanged
 from naming.named_keys import InvalidLabel, KeyTaken, KeyUnknown, NotYourKey
 from naming.publisher import InvalidPublication
 from naming.records import OlderRecord
+from storage.direct_uploads import NotUploaded, StoredAsCar, WrongSize
 from storage.index import UploadGone
 from storage.objects import NotPublished
 from storage.refused import IncompleteCar, InvalidTar
@@ -40,6 +41,7 @@ STATUS: Mapping[type[BaseException], int] = {
     InvalidTar: 400,
     MalformedRange: 400,
     refusals.BadRequest: 400,
+    refusals.HoursOutOfRange: 400,
     Unauthenticated: 401,
     Forbidden: 403,
     ipld.BlockNotFound: 404,
@@ -49,9 +51,13 @@ STATUS: Mapping[type[BaseException], int] = {
     refusals.NotAcceptable: 406,
     refusals.NotKept: 404,
     refusals.FileNotFound: 404,
+    refusals.UploadNotFound: 404,
     refusals.BodyCutShort: 400,
     refusals.RequestTimeout: 408,
     refusals.Conflict: 409,
+    NotUploaded: 409,
+    WrongSize: 409,
+    StoredAsCar: 409,
     refusals.Gone: 410,
     refusals.LengthRequired: 411,
     refusals.PreconditionFailed: 412,

@@ -67,6 +67,14 @@ class FileNotFound(Refusal):
     """The key has no file with that id."""
 
 
+class UploadNotFound(Refusal):
+    """The key has begun no upload with that id."""
+
+
+class HoursOutOfRange(Refusal):
+    """An address is good for some hours, and for a week at most."""
+
+
 class BodyCutShort(Refusal):
     """The client left, or sent less than it announced."""
 

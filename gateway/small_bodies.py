@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -73,12 +73,12 @@ async def _bytes_of(span: FileSpan) -> bytes:
         return b"".join([part async for part in parts])
 
 
-def _rest(first: Sequence[Piece], pieces: AsyncGenerator[Piece, None]) -> Read:
+def _rest(first: list[Piece], pieces: AsyncGenerator[Piece, None]) -> Read:
     async def read(_start: int, _stop: int) -> AsyncGenerator[Piece, None]:
         async with aclosing(pieces):
-            for piece in first:
-                if len(piece):
-                    yield piece
+            # Not kept for as long as the rest takes.
+            while first:
+                yield first.pop(0)
             async for piece in pieces:
                 yield piece
 

@@ -100,11 +100,11 @@ class SectionReader(BlockReader, Protocol):
     """A BlockReader that knows how blocks lie beside each other: many go out at once, as a CAR has them."""
 
     async def leaves(self, cids: Sequence[Cid]) -> Sequence[bool]:
-        """Which of the blocks link to nothing, as far as that shows without reading them."""
+        """Which of the blocks are here and link to nothing, as far as that shows without reading them."""
         ...
 
     def sections(self, cids: Sequence[Cid]) -> AsyncGenerator[Piece, None]:
-        """The blocks in order, each with its frame before it (`car.frame`)."""
+        """The blocks in order, each with its frame before it (`car.frame`). For those that `leaves` names."""
         ...
 
     async def whole_dag(self, root: Cid, *, duplicates: bool) -> WholeDag | None:

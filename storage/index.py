@@ -173,8 +173,9 @@ class Index(Protocol):
         """Every known copy (at most eight) of each block, sound objects first; one query."""
         ...
 
-    async def begin(self, key: str) -> None:
-        """Note that an object is about to be written under `key`."""
+    async def begin(self, key: str, lasting: float = 0) -> None:
+        """Note that an object is about to be written under `key`; its age is counted from `lasting`
+        seconds after now."""
         ...
 
     async def commit(self, objects: Sequence[NewObject], upload: NewUpload, *more: NewUpload) -> Committed:

@@ -61,8 +61,8 @@ class MemoryIndex:
                     found.setdefault(multihash, []).append(_location(object_id, stored.new, row))
         return {multihash: copies[:8] for multihash, copies in found.items()}
 
-    async def begin(self, key: str) -> None:
-        self._unsettled[key] = _Unsettled()
+    async def begin(self, key: str, lasting: float = 0) -> None:
+        self._unsettled[key] = _Unsettled(time.monotonic() + lasting)
 
     async def commit(self, objects: Sequence[NewObject], upload: NewUpload, *more: NewUpload) -> Committed:
         self._check(objects)

@@ -26,6 +26,8 @@ from storage.transactions import Connection, in_transaction, unavailable_is_said
 from storage.transactions import Pool as Pool  # noqa: PLC0414 - others know it from here
 from storage.upload_log import Action
 
+_BEGIN = "INSERT INTO unsettled_objects (key, since) VALUES ($1, now() + make_interval(secs => $2))"
+
 # What a lookup returns of one block at most; it stands in the statements too.
 MAX_COPIES = 8
 
@@ -97,9 +99,9 @@ class PostgresIndex:
                     found[multihash] = [*copies, *found[multihash]][:MAX_COPIES]
         return found
 
-    async def begin(self, key: str) -> None:
+    async def begin(self, key: str, lasting: float = 0) -> None:
         async with unavailable_is_said():
-            await self._pool.execute("INSERT INTO unsettled_objects (key) VALUES ($1)", key)
+            await self._pool.execute(_BEGIN, key, lasting)
 
     async def commit(self, objects: Sequence[NewObject], upload: NewUpload, *more: NewUpload) -> Committed:
         return await self._commit(objects, (upload, *more))

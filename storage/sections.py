@@ -9,6 +9,8 @@ from contextlib import aclosing
 from ipld import car
 from ipld.blocks import Piece
 from ipld.cid import DAG_PB, RAW, Cid
+from ipld.errors import StoreUnavailable
+from storage.index import Location
 from storage.locations import Locations
 from storage.objects import ObjectNotFound, ObjectReader, ObjectStore
 from storage.reading import Cutter, file_span, read_all, wrap, wrapping
@@ -22,7 +24,7 @@ SPAN_BYTES = 64 * 1024
 PORTION_BYTES = 256 * 1024
 # What is planned at once; each block of it takes some hundred bytes.
 MAX_RUN_BYTES = 64 * 1024 * 1024
-BLOCKS_PER_QUERY = 1024
+BLOCKS_PER_QUERY = 256
 
 # Sections that are ready to be sent, and how many they are.
 _Ready = tuple[int, Sequence[Piece]]
@@ -45,10 +47,12 @@ class Sections:
 
     async def leaves(self, cids: Sequence[Cid]) -> Sequence[bool]:
         """As SectionReader: raw blocks, and what the index knows as a leaf of a file in its wrapping."""
-        wanted = [cid.multihash for cid in cids if cid.codec == DAG_PB]
-        located = await self._locations.find(wanted) if wanted else {}
-        wrapped = {multihash for multihash, copies in located.items() if any(copy.wrapped for copy in copies)}
-        return [cid.codec == RAW or (cid.codec == DAG_PB and cid.multihash in wrapped) for cid in cids]
+        try:
+            located = await self._locations.find([cid.multihash for cid in cids])
+        except StoreUnavailable:
+            # Some place in front of this one may have the blocks.
+            return [False] * len(cids)
+        return [_is_leaf(cid, located.get(cid.multihash, ())) for cid in cids]
 
     async def read(self, cids: Sequence[Cid]) -> AsyncGenerator[Piece, None]:
         """As SectionReader.sections."""
@@ -145,6 +149,12 @@ class Sections:
                     count, sections = 0, bytearray()
             if count:
                 yield count, [sections]
+
+
+def _is_leaf(cid: Cid, copies: Sequence[Location]) -> bool:
+    if cid.codec == RAW:
+        return any(copy.inline is None for copy in copies)
+    return cid.codec == DAG_PB and any(copy.wrapped for copy in copies)
 
 
 def _portions(placed: Sequence[Placed]) -> Iterator[Sequence[Placed]]:

@@ -95,7 +95,8 @@ class SpanChecks:
 
     def _ended(self, name: _Check, copy: Location, check: asyncio.Future[bool]) -> None:
         del self._under_way[name]
-        if not check.cancelled() and check.result():
+        # An exception was seen by whoever waited; a reader that left waits no more.
+        if not check.cancelled() and check.exception() is None and check.result():
             self._verified.add(copy.key, name[2], copy.offset, copy.stop)
 
 

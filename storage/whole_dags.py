@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipld import car
 from ipld.blocks import Piece, WholeDag
 from ipld.cid import Cid
+from ipld.errors import StoreUnavailable
 from storage.car_checks import sound_until
 from storage.index import Index, Layout, StoredObject
 from storage.objects import ObjectNotFound, ObjectReader, ObjectStore
@@ -49,12 +50,18 @@ class WholeDags:
         self._verified = verified
         self._on_damage = on_damage
         self._under_way: dict[_Check, asyncio.Future[int]] = {}
+        # Whether objects are files that show when they change, as far as is known.
+        self._are_files = True
 
     async def find(self, root: Cid, *, duplicates: bool) -> WholeDag | None:
         """As SectionReader.whole_dag; one query."""
         if root.is_identity:
             return None
-        stored = await self._index.find(root)
+        try:
+            stored = await self._index.find(root)
+        except StoreUnavailable:
+            # The blocks may be in a cache.
+            return None
         if stored is None or stored.root != root or stored.damaged or stored.partial:
             return None
         if stored.layout is not Layout.TREE and (duplicates or stored.layout is not Layout.DAG):
@@ -65,7 +72,7 @@ class WholeDags:
     async def _read(self, body: _Body) -> AsyncGenerator[Piece, None]:
         position = body.start
         try:
-            while position < body.stored.size:
+            while position < body.stored.size and self._are_files:
                 # Opened each time: whether it is still the same file shows then.
                 async with self._objects.open(body.stored.key) as source:
                     stop = await self._checked(body, position, source)
@@ -81,6 +88,7 @@ class WholeDags:
         """Up to where bytes can go out; `position` where the store cannot tell when they change."""
         stored, version = body.stored, source.version
         if version is None or source.descriptor is None:
+            self._are_files = False
             return position
         if source.size != stored.size:
             raise DamagedSpan

@@ -22,6 +22,7 @@ from ipld.pieces import buffers
 from storage.car_import import CarTerms
 from storage.content import Added, Owned
 from storage.index import OPERATOR
+from storage.upload_log import COMMAND_LINE
 
 CAR_SUFFIX = ".car"
 
@@ -29,7 +30,7 @@ CAR_SUFFIX = ".car"
 async def import_car(gateway: Gateway, name: str, source: AsyncIterator[bytes], *, partial: bool) -> Added:
     """Add the CAR; `partial` takes one of which parts are missing."""
     terms = CarTerms(partial=partial, max_blocks=gateway.limits.car_blocks)
-    return await gateway.content.add_car(source, Owned(OPERATOR, name), terms)
+    return await gateway.content.add_car(source, Owned(OPERATOR, name, client=COMMAND_LINE), terms)
 
 
 class _CidType(click.ParamType[Cid]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b32encode
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from gateway.car_parameters import CarParameters, Scope, parse_car_parameters
 from gateway.formats.content_headers import content_headers
@@ -14,12 +14,12 @@ from gateway.refusals import BadRequest
 from gateway.representation import Representation
 from gateway.request import ContentRequest, parse_parameters
 from gateway.small_bodies import SMALL_BYTES, made_later
-from ipld import car
+from ipld import car, dag_pb
 from ipld.blocks import Block, BlockReader, Piece, WholeDag
 from ipld.car_stream import dag_sections, sections, whole_dag_of
 from ipld.car_traversal import Chosen, Walk, entity
-from ipld.cid import Cid
-from ipld.errors import NotUnixFs
+from ipld.cid import DAG_PB, Cid
+from ipld.errors import MalformedBlock, NotUnixFs
 from ipld.paths import Found
 from ipld.unixfs.node import Kind, decode_node
 
@@ -34,14 +34,14 @@ async def represent_car(blocks: BlockReader, wanted: ContentRequest, found: Foun
     asked = parse_parameters(wanted.query)
     parameters = parse_car_parameters(asked, wanted.wanted.parameters)
     # HEAD and 304 too answer 404 where the block is not here (trustless gateway spec, "404 Not Found").
-    span = _span(found.cid, await blocks.get(found.cid), parameters)
+    first = await blocks.get(found.cid)
+    span = _span(found.cid, first, parameters)
     scope = Scope.BLOCK if span == _NOTHING else parameters.scope
     headers = content_headers(wanted, found)
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Content-Disposition"] = content_disposition(wanted.filename or _name(found), attachment=True)
     if "Content-Location" in headers:
         headers["Content-Location"] += _kept_to(parameters, asked)
-
     whole = None
     if scope is Scope.ALL:
         whole = await whole_dag_of(blocks, found.cid, duplicates=parameters.duplicates)
@@ -60,7 +60,8 @@ async def represent_car(blocks: BlockReader, wanted: ContentRequest, found: Foun
         read=read,
         accept_ranges=False,
     )
-    return shown if shown.size is not None and shown.size > SMALL_BYTES else made_later(shown)
+    about = shown.size or _about(found.cid, first, scope, span)
+    return shown if about > SMALL_BYTES else made_later(shown)
 
 
 def _size(found: Found, whole: WholeDag | None) -> int | None:
@@ -68,6 +69,19 @@ def _size(found: Found, whole: WholeDag | None) -> int | None:
     if whole is None or any(cid != found.cid for cid in found.trail):
         return None
     return len(car.header([found.cid])) + whole.size
+
+
+def _about(cid: Cid, block: bytes, scope: Scope, span: tuple[int, int] | None) -> int:
+    """How many bytes are sent, as the first block has it: nothing may rest on that but when they are sent."""
+    if span is not None or scope is Scope.BLOCK:
+        return span[1] - span[0] if span is not None else 0
+    with suppress(NotUnixFs, MalformedBlock):
+        if scope is Scope.ENTITY:
+            node = decode_node(cid, block)
+            return node.size if node.kind is Kind.FILE else 0
+        if cid.codec == DAG_PB:
+            return sum(link.tsize or 0 for link in dag_pb.decode(block).links)
+    return 0
 
 
 def _span(cid: Cid, block: bytes, parameters: CarParameters) -> tuple[int, int] | None:

@@ -556,8 +556,8 @@ async def test_reindex(objects: ObjectStore, index: Index) -> None:
     assert await Reindex(again.objects, again.index)() == len(await stores.keys())
     for cid, data in expected.items():
         assert await again.blocks.get(cid) == data
-    holds = stores.index._holds  # type: ignore[attr-defined]
-    roots = {Cid.decode(root) for _, root, _ in holds}
+    roots = {file.root for file in stores.index.files()}  # type: ignore[attr-defined]
+    assert roots
     for root in roots:
         mine = await again.index.closure([root.multihash])
         before = await stores.index.closure([root.multihash])

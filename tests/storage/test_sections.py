@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import threading
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 
@@ -14,18 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cache.blocks import CachedBlocks
+from cache.memory import MemoryCache
 from ipld import car, codecs, dag_pb
 from ipld.blocks import Block, BlockReader, Buffer, FileSpan, Leaf, Piece, SectionReader
 from ipld.car_stream import dag_car, dag_sections, sections, whole_dag_of
 from ipld.car_traversal import Chosen, entity, whole_dag
 from ipld.cid import DAG_CBOR, DAG_PB, RAW, Cid
-from ipld.errors import BlockCorrupt, BlockNotFound
+from ipld.errors import BlockCorrupt, BlockNotFound, StoreUnavailable
 from ipld.pieces import buffers
 from ipld.unixfs.profiles import PROFILES, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile
 from storage import sections as packed_sections
 from storage import span_checks, whole_dags
 from storage.car_import import CarTerms
-from storage.index import Index, Layout
+from storage.index import Index, Layout, Location, StoredObject
 from storage.local import LocalObjects
 from storage.memory_index import MemoryIndex
 from storage.memory_objects import MemoryObjects
@@ -501,6 +503,52 @@ async def test_the_layout_is_found_again(index: Index) -> None:
     assert after is not None
     assert after.layout is Layout.TREE
     assert await again.content.release(again.owner, root) is False
+
+
+class Away(MemoryIndex):
+    """An index that can be stopped."""
+
+    is_away = False
+
+    async def locate(self, multihashes: Sequence[bytes]) -> Mapping[bytes, Sequence[Location]]:
+        if self.is_away:
+            raise StoreUnavailable("away")
+        return await super().locate(multihashes)
+
+    async def find(self, root: Cid) -> StoredObject | None:
+        if self.is_away:
+            raise StoreUnavailable("away")
+        return await super().find(root)
+
+
+async def test_what_is_cached_needs_no_index() -> None:
+    index = Away()
+    stores = Stores(MemoryObjects(), index)
+    leaves = [raw_leaf(b"leaf %d" % number) for number in range(5)]
+    root = dag_pb_block(dag_pb.encode([dag_pb.PBLink(leaf.cid, "", 6) for leaf in leaves], b""))
+    data = archive(root.cid, [root, *leaves])
+    await stores.content.add_car(pieces(data), stores.owned(), CarTerms())
+    cached = CachedBlocks(stores.blocks, MemoryCache(MIB))
+    assert await join(buffers(dag_car(cached, root.cid))) == data
+    for block in (root, *leaves):
+        await cached.get(block.cid)
+    index.is_away = True
+    stores.blocks.forget()
+    assert await join(buffers(dag_car(cached, root.cid))) == data
+    with pytest.raises(StoreUnavailable):
+        await join(buffers(dag_car(stores.blocks, root.cid)))
+
+
+async def test_blocks_from_the_cache_take_their_place_among_the_others() -> None:
+    stores = Stores(MemoryObjects(), MemoryIndex())
+    root, data = await imported(stores)
+    cached = CachedBlocks(stores.blocks, MemoryCache(8 * MIB))
+    for number, block in enumerate(parsed(data[len(car.header([root])) :])):
+        if number % 3:
+            await cached.get(block.cid)
+    assert await join(buffers(dag_car(cached, root))) == data
+    # Over a place that knows nothing of sections they are walked.
+    assert await join(buffers(dag_car(CachedBlocks(Plain(stores.blocks), MemoryCache(MIB)), root))) == data
 
 
 def test_profiles_are_those_that_are_tested() -> None:

@@ -21,6 +21,7 @@ def test_against_a_set(added: list[tuple[int, int]], asked: list[tuple[int, int]
         assert len(intervals) == sum(1 for at in model if at - 1 not in model)
     for start, length in asked:
         assert intervals.covers(start, start + length) == model.issuperset(range(start, start + length))
+        assert intervals.reach(start) == next(at for at in range(start, 200) if at not in model)
 
 
 def test_versions() -> None:
@@ -30,6 +31,12 @@ def test_versions() -> None:
     assert not verified.covers("k", 2, 2, 8)
     assert not verified.covers("k", None, 2, 8)
     assert not verified.covers("other", 1, 2, 8)
+    assert verified.reach("k", 1, 2) == 10
+    assert (verified.reach("k", 2, 2), verified.reach("k", None, 2), verified.reach("other", 1, 2)) == (
+        2,
+        2,
+        2,
+    )
     verified.add("k", 2, 20, 30)
     assert not verified.covers("k", 1, 2, 8)
     assert not verified.covers("k", 2, 2, 8)
