@@ -6,10 +6,10 @@ SERVE_STAMP := $(VENV)/.serve
 DEV_STAMP := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix bench kill-loop lock clean
+.PHONY: help serve test check fix bench kill-loop kill-loop-s3 lock clean
 
 help: ## Show what each command does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(SERVE_STAMP) ## Run the gateway; needs nothing but Python 3.11 or newer
 	@$(BIN)/cidgate serve
@@ -32,6 +32,9 @@ bench: $(DEV_STAMP) ## Print figures for targets; compares with Kubo where KUBO 
 
 kill-loop: $(DEV_STAMP) ## 100 times: SIGKILL during uploads, then check that nothing was lost
 	$(BIN)/python -m tests.durability.kill_loop --rounds 100
+
+kill-loop-s3: $(DEV_STAMP) ## The same with a bucket: of versitygw where VERSITYGW or PATH has it, else of moto
+	$(BIN)/python -m tests.durability.kill_loop --rounds 100 --s3
 
 lock: ## Resolve the newest allowed versions and write the lock files (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras \

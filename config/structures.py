@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _HOST = re.compile(r"([a-z0-9_*-]+(\.[a-z0-9_*-]+)*\.?|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 
@@ -17,11 +17,20 @@ class PublicGateway(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    paths: tuple[str, ...] = Field(("/ipfs", "/ipns"), alias="Paths", strict=False)
+    paths: tuple[str, ...] = Field((), alias="Paths", strict=False)
     use_subdomains: bool = Field(False, alias="UseSubdomains")
     no_dns_link: bool = Field(False, alias="NoDNSLink")
     inline_dns_link: bool = Field(False, alias="InlineDNSLink")
     deserialized_responses: bool = Field(True, alias="DeserializedResponses")
+
+    @model_validator(mode="after")
+    def _serves_something(self) -> Self:
+        bad = [path for path in self.paths if not path.startswith("/")]
+        if bad:
+            raise ValueError(f"a path begins with '/', which {bad[0]!r} does not")
+        if self.use_subdomains and not self.paths:
+            raise ValueError("UseSubdomains needs Paths, such as ['/ipfs', '/ipns']")
+        return self
 
 
 def _json_object(value: object) -> object:

@@ -17,10 +17,11 @@ from gateway.context import GATEWAY, Gateway
 from gateway.errors import errors_middleware
 from gateway.headers import PREFLIGHT
 from gateway.health import HEALTH_PATHS, get_healthz, get_metrics, get_readyz, get_version
+from gateway.hosts import NAMESPACES, Kind
 from gateway.observe import observe
 from gateway.publishing import publish_name
 from gateway.response_headers import complete_headers
-from gateway.routing_api import get_record, put_record
+from gateway.routing_api import get_record, put_record, refuse_rest
 from gateway.tunnel import tunnel
 from gateway.upload_body import continue_later
 from gateway.uploads import delete_content, post_content, put_content
@@ -31,7 +32,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # `(?s:…)`: a name may hold a line break.
 CONTENT = "/ipfs/{path:(?s:.*)}"
 NAMES = "/ipns/{path:(?s:.*)}"
+# For `?uri=` alone.
+BARE = tuple(f"/{namespace}" for namespace in NAMESPACES)
 RECORDS = "/routing/v1/ipns/{name}"
+ROUTING = "/routing/v1/{path:(?s:.*)}"
 ANYTHING = "/{path:(?s:.*)}"
 
 READ_METHODS = "GET, HEAD, OPTIONS"
@@ -58,14 +62,15 @@ def create_app(gateway: Gateway, access_log: AccessLog | None = None) -> web.App
     app.on_response_prepare.append(complete_headers)
     route = partial(app.router.add_route, expect_handler=continue_later)
     for read in ("GET", "HEAD"):
-        route(read, CONTENT, get_content)
-        route(read, NAMES, get_content)
+        for path in (CONTENT, NAMES, *BARE):
+            route(read, path, get_content)
         route(read, "/", get_welcome)
         route(read, "/healthz", get_healthz)
         route(read, "/readyz", get_readyz)
         route(read, "/metrics", get_metrics)
         route(read, "/version", get_version)
         route(read, RECORDS, get_record)
+        route(read, ROUTING, refuse_rest)
     route("PUT", RECORDS, put_record)
     route("POST", "/ipns/{key}", publish_name)
     route("POST", "/ipfs/", post_content)
@@ -85,8 +90,12 @@ def admit(gateway: Gateway) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        with gateway.traffic.request(exempt=request.path in HEALTH_PATHS):
+        with gateway.traffic.request(exempt=request.path in HEALTH_PATHS and not is_website(request)):
             return await handler(request)
+
+    def is_website(request: web.Request) -> bool:
+        # A website may have a file of that name.
+        return gateway.hosts.of(gateway.proxies.host(request)).kind in (Kind.SUBDOMAIN, Kind.SITE)
 
     return middleware
 
@@ -111,5 +120,6 @@ async def refuse_unknown(request: web.Request) -> web.StreamResponse:
         if resource is not request.match_info.route.resource:
             allowed |= (await resource.resolve(request))[1]
     if allowed:
-        raise web.HTTPMethodNotAllowed(request.method, sorted(allowed))
-    raise web.HTTPNotFound
+        text = f"{request.method} is not for this path, which takes {', '.join(sorted(allowed))}"
+        raise web.HTTPMethodNotAllowed(request.method, sorted(allowed), text=text)
+    raise web.HTTPNotFound(text="nothing is at this path: content is at /ipfs/<cid> and /ipns/<name>")

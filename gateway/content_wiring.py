@@ -10,12 +10,14 @@ from config.settings import Settings
 from config.values import seconds_of_day
 from gateway.background import FLUSH_SECONDS, counting, repeated, sweeping
 from gateway.metrics import Metrics
-from gateway.object_stores import OpenStore
 from ipld.blocks import BlockReader
+from storage import direct_uploads
 from storage.content import Content
 from storage.database import Pool
 from storage.deletion import Deletion
+from storage.direct_uploads import DirectUploads
 from storage.jobs import CLEANUP, DELETE_OBJECT, Jobs, Work, working
+from storage.places import OpenPlace
 from storage.postgres_files import PostgresFiles
 from storage.postgres_index import PostgresIndex
 from storage.retention import clean_up
@@ -34,22 +36,26 @@ JobRunner = Callable[[], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class OpenContent:
-    """`jobs` does the jobs of the queue until its block is left: for processes that serve."""
+    """`jobs` does the jobs of the queue until its block is left: for processes that serve. `direct` is
+    None where the store is no bucket."""
 
     content: Content
     files: PostgresFiles
     log: PostgresUploadLog
     jobs: JobRunner
+    direct: DirectUploads | None
 
 
 @asynccontextmanager
 async def open_content(
-    settings: Settings, pool: Pool, store: OpenStore, blocks: BlockReader, metrics: Metrics
+    settings: Settings, pool: Pool, store: OpenPlace, blocks: BlockReader, metrics: Metrics
 ) -> AsyncGenerator[OpenContent, None]:
     """With the chores that every process does."""
     index, jobs, log = PostgresIndex(pool), Jobs(pool), PostgresUploadLog(pool)
     content = Content(store.objects, index, blocks, store.files, jobs.delete_object)
-    opened = OpenContent(content, PostgresFiles(pool), log, lambda: _doing_jobs(settings, pool, kinds))
+    direct = None if store.signer is None else DirectUploads(pool, store.objects, index, store.signer)
+    files = PostgresFiles(pool)
+    opened = OpenContent(content, files, log, lambda: _doing_jobs(settings, pool, kinds), direct)
     kinds = {
         DELETE_OBJECT: Work(Deletion(store.objects, index).again, DELETE_TRIES, 5.0),
         CLEANUP: Work(_cleaning(settings, pool, opened, metrics), CLEANUP_TRIES, 60.0, at_once=1),
@@ -86,6 +92,7 @@ def _cleaning(
                 await jobs.note_cleaned(day, cleaned.files, cleaned.objects)
         await prune(pool, settings.upload_log_retention)
         await jobs.prune(JOB_LOG_SECONDS)
+        await direct_uploads.prune(pool, JOB_LOG_SECONDS)
         await jobs.end_cleanup(day)
 
     return clean

@@ -13,7 +13,6 @@ from gateway.answers import Answers
 from gateway.forwarded import Proxies
 from gateway.hosts import Hosts
 from gateway.metrics import Metrics
-from gateway.names import NoNames
 from gateway.sites.files import SiteFiles
 from gateway.streaming import SendLimits
 from gateway.traffic import Traffic
@@ -22,8 +21,10 @@ from ipld.names import NameResolver
 from ipld.paths import ResolveLimits
 from ipld.unixfs.profiles import UNIXFS_V1_2025, Profile
 from naming.ipns import IpnsNames
+from naming.names import NoNames
 from naming.publisher import Publisher
 from storage.content import Content
+from storage.direct_uploads import DirectUploads
 from storage.files import Files
 from storage.upload_log import UploadLog
 
@@ -52,7 +53,8 @@ class Gateway:
     """`answers` remembers what immutable paths were answered with. `probes` are by dependency; those
     in `optional` may fail without the gateway being unready; `storage` is what `/readyz` tells besides.
     `forget` drops every cache at once. `names_here` asks nobody outside. `temporary_seconds` is how long
-    what was marked temporary is kept. `jobs` does the jobs of the queue until its block is left."""
+    what was marked temporary is kept. `jobs` does the jobs of the queue until its block is left. `direct`
+    is None where the store is no bucket."""
 
     blocks: BlockReader
     names: NameResolver
@@ -74,6 +76,7 @@ class Gateway:
     profile: Profile = UNIXFS_V1_2025
     temporary_seconds: float = 30 * 86400.0
     jobs: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    direct: DirectUploads | None = None
     public_url: str | None = None
     sample: str | None = None
     names_here: NameResolver = field(default_factory=NoNames)

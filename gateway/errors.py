@@ -15,6 +15,7 @@ from gateway.formats.error_page import ErrorPage, render_error
 from gateway.formats.pages import PAGE_HEADERS
 from gateway.headers import KNOWN_MISSING, NO_STORE, accepts_html
 from gateway.ranges import MalformedRange, UnsatisfiableRange
+from gateway.request import CONTENT_PATH
 from gateway.request_id import id_of
 from gateway.sites.errors import BrokenSiteFile
 from gateway.streaming import BrokenResponse, break_connection
@@ -166,7 +167,7 @@ def _is_api(path: str) -> bool:
 def _error_headers(request: web.Request, exc: BaseException, status: int) -> dict[str, str]:
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": NO_STORE}
     # zarr and package managers ask for many names that are not there: let proxies answer the next time.
-    if isinstance(exc, ipld.NoLink) and request.raw_path.startswith("/ipfs/"):
+    if isinstance(exc, ipld.NoLink) and request.get(CONTENT_PATH, "").startswith("/ipfs/"):
         headers["Cache-Control"] = KNOWN_MISSING
     if status in RETRY_AFTER:
         headers["Retry-After"] = str(int(getattr(exc, "retry_after", None) or RETRY_AFTER[status]))

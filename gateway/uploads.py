@@ -26,6 +26,7 @@ from ipld.errors import InvalidCid, WrongKind
 from ipld.paths import ContentPath
 from ipld.unixfs.profiles import PROFILES
 from storage.content import Added, CidMismatch, Owned
+from storage.ownership import MAX_NAME_CHARACTERS
 
 _FORM = "multipart/form-data"
 _RAW_BLOCK = "application/vnd.ipld.raw"
@@ -155,6 +156,8 @@ def _owned(request: web.Request, gateway: Gateway, name: str | None) -> Owned:
     parameters = _parameters(request)
     disposition = request.headers.get(hdrs.CONTENT_DISPOSITION)
     name = name or parameters.get("filename") or content_disposition_name(disposition) or ""
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise BadRequest(f"a name has at most {MAX_NAME_CHARACTERS} characters")
     profile = parameters.get("profile")
     if profile is not None and profile not in PROFILES:
         raise BadRequest(f"profile is one of {', '.join(PROFILES)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from auth.cached import cached_keys
 from auth.postgres import PostgresKeys
@@ -88,7 +88,8 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[Gateway, None]:
         opened = await stack.enter_async_context(open_content(settings, pool, store, caches.blocks, metrics))
         keys = await stack.enter_async_context(cached_keys(PostgresKeys(pool)))
         ipns, names, names_here = await stack.enter_async_context(_open_names(settings, pool))
-        yield Gateway(
+        ipns.names.listeners.append(lambda _: caches.answers.renamed())
+        gateway = Gateway(
             blocks=caches.blocks,
             names=names,
             names_here=names_here,
@@ -98,23 +99,32 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[Gateway, None]:
             files=opened.files,
             log=opened.log,
             jobs=opened.jobs,
+            direct=opened.direct,
             keys=keys,
             answers=caches.answers,
             metrics=metrics,
             traffic=Traffic(settings.max_concurrent_requests, settings.max_concurrent_uploads),
             forget=epochs.refresh,
-            probes=probes(pool, store.probe, redis),
+            probes=probes(pool, store.problem, redis),
             storage=store.state,
             optional=frozenset({"redis"}),
-            limits=limits_of(settings),
             sites=caches.sites,
-            profile=PROFILES[settings.profile],
-            temporary_seconds=settings.temporary_retention,
-            public_url=settings.public_url,
-            hosts=hosts_of(settings),
-            proxies=Proxies(settings.trusted_proxies),
-            sample=sample_cid(PROFILES[settings.profile]),
         )
+        yield _as_set(settings, gateway)
+
+
+def _as_set(settings: Settings, gateway: Gateway) -> Gateway:
+    """With what the settings alone decide."""
+    return replace(
+        gateway,
+        limits=limits_of(settings),
+        profile=PROFILES[settings.profile],
+        temporary_seconds=settings.temporary_retention,
+        public_url=settings.public_url,
+        hosts=hosts_of(settings),
+        proxies=Proxies(settings.trusted_proxies),
+        sample=sample_cid(PROFILES[settings.profile]),
+    )
 
 
 @asynccontextmanager

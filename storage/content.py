@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
 
-from ipld import car, dag_pb
+from ipld import car
 from ipld.blocks import MAX_BLOCK_BYTES, Block, BlockReader, Buffer
 from ipld.cid import Cid
 from ipld.errors import BlockCorrupt, BlockNotFound, MalformedBlock, StoreUnavailable
@@ -27,6 +27,8 @@ from storage.index import Closure, Committed, Index, NewObject, NewUpload, Relea
 from storage.objects import ObjectStore
 from storage.ownership import Added as Added  # noqa: PLC0414 - others know both from here
 from storage.ownership import Owned as Owned  # noqa: PLC0414
+from storage.ownership import storable_name
+from storage.pinning import keep, tree_size
 from storage.refused import CidMismatch as CidMismatch  # noqa: PLC0414 - others know it from here
 from storage.single_files import SingleFiles, StoredFile
 from storage.tree import Tree, TreeEntry
@@ -173,6 +175,10 @@ class Content:
         blocks = await remove_link(self._blocks, root, segments, owned.profile)
         return await self._commit_edit([], blocks, is_complete, owned)
 
+    async def keep(self, root: Cid, owned: Owned) -> Added:
+        """What is here as a whole already, for this owner too; BlockNotFound where it is not."""
+        return await keep(self._index, self._blocks, root, owned)
+
     async def _is_kept_whole(self, root: Cid) -> bool:
         """Whether all that is under the root is here; BlockNotFound where the root itself is not."""
         if root.is_identity:
@@ -201,7 +207,7 @@ class Content:
             await directories.add_all(blocks)
             new = await car_object(draft, directories, root, head)
             new = replace(new, needs=kept.objects, partial=not kept.complete)
-            added = await self._commit([*before, new], owned, size=_tree_size(blocks[-1]))
+            added = await self._commit([*before, new], owned, size=tree_size(blocks[-1].data))
             return replace(added, is_directory=True)
 
     async def release(self, owner: UUID, root: Cid, client: str | None = None) -> bool:
@@ -219,13 +225,15 @@ class Content:
         return released
 
     async def sweep(self, older_than: float) -> int:
-        """Remove objects of uploads that never finished, and deletions that were cut short."""
+        """Remove objects of uploads that never finished, parts of such, and what deletions left that were
+        cut short."""
         swept = 0
         for key in await self._index.unsettled(older_than):
             if await self._index.abandon(key):
                 await self._deletion.now(key)
                 swept += 1
-        return swept
+        # After the keys, so that an upload that still goes on hears that it is gone.
+        return swept + await self._objects.remove_unfinished(older_than)
 
     @asynccontextmanager
     async def _draft(self, kind: str, head_size: int = 0) -> AsyncGenerator[Draft, None]:
@@ -253,8 +261,7 @@ class Content:
         for known in objects:
             await check_twin(self._objects, self._index, known.root)
         new = objects[-1]
-        # Names come from clients, and Postgres takes neither NUL nor half a surrogate pair.
-        name = owned.name.encode("utf-8", "replace").decode().replace("\0", "?")
+        name = storable_name(owned.name)
         size = new.size if size is None else size
         root, *more = roots or [new.root]
         upload = NewUpload(owned.owner, root, name, size, owned.lifetime, owned.client)
@@ -270,8 +277,3 @@ class Content:
         for key in committed.surplus:
             await self._deletion.now_or_later(key)
         return committed
-
-
-def _tree_size(root: Block) -> int:
-    """The bytes of all blocks below a directory, as its links tell."""
-    return len(root.data) + sum(link.tsize or 0 for link in dag_pb.decode(root.data).links)

@@ -12,7 +12,7 @@ from ipld.blocks import Buffer
 from ipld.cid import Cid
 from ipld.errors import StoreUnavailable
 from storage.filebase_bucket import IMPORT_CAR, PROBE_KEY, Bucket, BucketKind
-from storage.objects import NotPublished, ObjectInfo, Receipt
+from storage.objects import OUR_KEY, NotPublished, ObjectInfo, Receipt
 from storage.s3 import S3Objects
 from storage.s3_errors import StoreRefused
 from storage.s3_reader import S3Reader
@@ -99,6 +99,9 @@ class FilebaseObjects:
             if info.key != PROBE_KEY and not info.key.startswith(COPIES):
                 yield info
 
+    async def remove_unfinished(self, older_than: float) -> int:
+        return await self._s3.abort_stale(older_than, _is_ours)
+
     async def verdict(self, writer: S3Writer, kind: BucketKind, root: Cid | None) -> Receipt:
         """How a committed object was published. Raises NotPublished where the mode demands the root."""
         if not kind.publishes:
@@ -160,6 +163,10 @@ class FilebaseWriter:
     async def _remove(self) -> None:
         with suppress(StoreUnavailable):
             await self._store.delete(self._writers[0].key)
+
+
+def _is_ours(key: str) -> bool:
+    return OUR_KEY.fullmatch(key.removeprefix(COPIES)) is not None
 
 
 def _outcome(found: Cid | None, root: Cid | None) -> str:

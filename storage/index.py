@@ -192,6 +192,11 @@ class Index(Protocol):
         where the key belongs to something else that is under way."""
         ...
 
+    async def keep(self, upload: NewUpload, objects: frozenset[int]) -> Kept:
+        """Give these objects, which hold all that is under the upload's root, to the owner as well.
+        Raises UploadGone where one of them is there no more."""
+        ...
+
     async def find(self, root: Cid) -> StoredObject | None:
         """The sound object with that root (in either CID version), whole rather than partial, or
         else a damaged one."""

@@ -211,8 +211,8 @@ async def _work(
             await running
         finally:
             await _ended(running, stopping)
-            with suppress(OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
-                await connection.reset()
+            # Not given back as it is: statements of the library may have been cancelled half way.
+            connection.terminate()
 
 
 async def _attempt(job: Job, work: Work, stop: asyncio.Event) -> None:

@@ -14,6 +14,7 @@ from ipld.blocks import Buffer
 from storage.local_writer import INCOMING, Directories, LocalWriter, sync_directory, unavailable
 from storage.objects import ObjectInfo, ObjectNotFound
 from storage.open_files import OpenFiles
+from storage.uninterrupted import uninterrupted
 
 # Large enough that system calls do not count, small enough that a thousand slow readers, each
 # with one piece waiting in its socket, stay under a megabyte each.
@@ -107,7 +108,8 @@ class LocalObjects:
         try:
             yield writer
         finally:
-            await asyncio.shield(writer.abort())
+            # A step that has begun comes to its end: it may be all that keeps the file open.
+            await uninterrupted(writer.abort())
 
     @asynccontextmanager
     async def open(
@@ -158,6 +160,10 @@ class LocalObjects:
             elif (entry.startswith(prefix) or prefix.startswith(entry)) and not _is_before(entry, after):
                 waiting += await asyncio.to_thread(_scan, self._root, entry)
 
+    async def remove_unfinished(self, older_than: float) -> int:
+        # Whose lock is gone is dead, however young.
+        return await asyncio.to_thread(_remove_abandoned, self._root / INCOMING)
+
     async def aclose(self) -> None:
         """Close the descriptors that are kept open."""
         self._files.close()
@@ -184,13 +190,16 @@ def _scan(root: Path, directory: str) -> list[ObjectInfo | str]:
     return [found[key] for key in sorted(found, reverse=True)]
 
 
-def _remove_abandoned(incoming: Path) -> None:
+def _remove_abandoned(incoming: Path) -> int:
     """Remove what uploads of killed processes left; those under way hold their lock."""
+    removed = 0
     for path in incoming.iterdir():
         with suppress(OSError):
             descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
+                removed += 1
             finally:
                 os.close(descriptor)
+    return removed

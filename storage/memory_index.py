@@ -160,6 +160,14 @@ class MemoryIndex:
             return None
         return min(matching, key=lambda item: (item[1].damaged, item[1].new.partial, item[0]))[0]
 
+    async def keep(self, upload: NewUpload, objects: frozenset[int]) -> Kept:
+        if not objects <= self._objects.keys():
+            raise UploadGone(str(upload.root))
+        kept = self._keep(upload)
+        needs = (self._objects[object_id].needs for object_id in objects)
+        self._holds.setdefault(kept.file_id, set()).update(objects, *needs)
+        return kept
+
     async def find(self, root: Cid) -> StoredObject | None:
         found = self._with_root(root)
         if found is None:

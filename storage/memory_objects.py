@@ -86,3 +86,6 @@ class MemoryObjects:
         for key in sorted(self.data):
             if key.startswith(prefix) and key > after:
                 yield ObjectInfo(key, len(self.data[key][0]), self.data[key][1])
+
+    async def remove_unfinished(self, older_than: float) -> int:
+        return 0

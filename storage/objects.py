@@ -127,3 +127,8 @@ class ObjectStore(Protocol):
     def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectInfo]:
         """Every object whose key begins with `prefix` and is greater than `after`, in key order."""
         ...
+
+    async def remove_unfinished(self, older_than: float) -> int:
+        """Remove what stands beside the objects: parts of those that were begun that many seconds ago and
+        never finished. How many there were."""
+        ...

@@ -11,6 +11,14 @@ from ipld.cid import Cid
 from ipld.unixfs.profiles import UNIXFS_V1_2025, Profile
 from storage.objects import NO_RECEIPT, Receipt
 
+# With the root and the owner it stands in an index of Postgres, of which a row has 2704 bytes at most.
+MAX_NAME_CHARACTERS = 500
+
+
+def storable_name(name: str) -> str:
+    """Names come from clients, and Postgres takes neither NUL nor half a surrogate pair, nor any length."""
+    return name[:MAX_NAME_CHARACTERS].encode("utf-8", "replace").decode().replace("\0", "?")
+
 
 @dataclass(frozen=True, slots=True)
 class Owned:

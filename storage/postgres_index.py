@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
 import asyncpg
@@ -11,6 +12,7 @@ from ipld.cid import Cid
 from storage.index import (
     Closure,
     Committed,
+    Kept,
     Layout,
     Location,
     NewObject,
@@ -143,10 +145,17 @@ class PostgresIndex:
                 await raise_epoch(connection)
             return Committed(placed[-1], surplus, [kept[each] for each in uploads])
 
-        try:
+        with _gone_is_said():
             return await in_transaction(self._pool, work)
-        except asyncpg.ForeignKeyViolationError as error:
-            raise UploadGone("content that the upload builds on was deleted meanwhile") from error
+
+    async def keep(self, upload: NewUpload, objects: frozenset[int]) -> Kept:
+        async def work(connection: Connection) -> Kept:
+            kept = await upload_row(connection, upload)
+            await hold(connection, kept.file_id, sorted(objects))
+            return kept
+
+        with _gone_is_said():
+            return await in_transaction(self._pool, work)
 
     async def find(self, root: Cid) -> StoredObject | None:
         async with unavailable_is_said(), self._pool.acquire() as connection:
@@ -200,6 +209,14 @@ class PostgresIndex:
         async with unavailable_is_said():
             rows = await self._pool.fetch("SELECT key FROM objects WHERE key = ANY($1::text[])", list(keys))
         return frozenset(row[0] for row in rows)
+
+
+@contextmanager
+def _gone_is_said() -> Generator[None, None, None]:
+    try:
+        yield
+    except asyncpg.ForeignKeyViolationError as error:
+        raise UploadGone("content that the upload builds on was deleted meanwhile") from error
 
 
 def _collect(rows: Sequence[asyncpg.Record], found: dict[bytes, list[Location]], sound: set[bytes]) -> None:

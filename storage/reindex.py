@@ -13,7 +13,7 @@ from ipld.cid import Cid
 from ipld.unixfs.profiles import Profile
 from storage.closures import closure_of, parts
 from storage.index import OPERATOR, Index, NewUpload, UploadGone
-from storage.objects import OUR_KEY, ObjectInfo, ObjectNotFound, ObjectStore
+from storage.objects import INCOMING, OUR_KEY, ObjectInfo, ObjectNotFound, ObjectStore
 from storage.reindex_notes import MemoryNotes, ReindexNotes
 from storage.reindex_objects import CAR_SUFFIX, NotACar, NotOurs, ReadObject, read_ours, read_theirs
 from storage.twins import check_twin
@@ -132,8 +132,9 @@ class Reindex:
         known |= await self._notes.skipped(batch)
         # After the others: what is deleted meanwhile goes from the index to the unsettled.
         known.update(await self._index.unsettled(0))
-        # A key that ends in a slash is how S3 tools show an empty folder.
-        return [info for info in batch if info.key not in known and not info.key.endswith("/")]
+        # A key that ends in a slash is how S3 tools show an empty folder; what is coming in is not whole.
+        new = (info for info in batch if info.key not in known)
+        return [info for info in new if not info.key.endswith("/") and not info.key.startswith(INCOMING)]
 
     async def _take(self, info: ObjectInfo, waiting: _Waiting) -> bool:
         read = await self._read(info)

@@ -106,7 +106,10 @@ class S3Objects:
             "list a bucket", lambda: self._client.page("", "", None, 1), self._limits.timeout, tries=1
         )
 
-    async def abort_stale(self, older_than: float) -> int:
+    async def remove_unfinished(self, older_than: float) -> int:
+        return await self.abort_stale(older_than, _is_ours)
+
+    async def abort_stale(self, older_than: float, is_ours: Callable[[str], bool]) -> int:
         """Remove the parts of uploads of ours that were begun that many seconds ago and never finished."""
         try:
             found = await self._call("list uploads", self._client.open_uploads)
@@ -114,7 +117,7 @@ class S3Objects:
             logger.info("the object store does not list unfinished uploads: %s", error)
             return 0
         before = time.time() - older_than
-        stale = [each for each in found if each.begun < before and OUR_KEY.fullmatch(each.key)]
+        stale = [each for each in found if each.begun < before and is_ours(each.key)]
         for each in stale:
             with suppress(StoreRefused, ObjectNotFound):
                 await self._call(
@@ -124,6 +127,10 @@ class S3Objects:
 
     async def _call(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
         return await self.guard.call(what, attempt, self._limits.timeout)
+
+
+def _is_ours(key: str) -> bool:
+    return OUR_KEY.fullmatch(key) is not None
 
 
 @asynccontextmanager

@@ -19,6 +19,9 @@ from storage.uninterrupted import uninterrupted
 
 logger = logging.getLogger(__name__)
 
+# How the log names what `cidgate import` brings in; a request comes from an address.
+COMMAND_LINE = "command line"
+
 FLUSH_SECONDS = 1.0
 # Refusals that wait to be written; beyond these the oldest are dropped, and counted.
 MAX_WAITING = 10_000

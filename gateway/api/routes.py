@@ -7,7 +7,9 @@ from typing import Protocol
 
 from aiohttp import web
 
+from gateway.api.document import get_docs, get_openapi
 from gateway.api.files import delete_file, get_file, list_files
+from gateway.api.uploads import complete_upload, get_file_url, presign_upload
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -18,6 +20,11 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/files", list_files),
     ("GET", "/files/{id}", get_file),
     ("DELETE", "/files/{id}", delete_file),
+    ("GET", "/files/{id}/url", get_file_url),
+    ("POST", "/uploads/presign", presign_upload),
+    ("POST", "/uploads/complete", complete_upload),
+    ("GET", "/openapi.json", get_openapi),
+    ("GET", "/docs", get_docs),
 )
 
 

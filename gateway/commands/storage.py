@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,12 +18,11 @@ from gateway.context import Gateway
 from gateway.wiring import open_gateway, open_reindex
 from ipld.unixfs.profiles import PROFILES
 from storage.content import Added, Owned
+from storage.disk_sources import read_file, tree_entries
 from storage.index import OPERATOR
-from storage.tree import TreeEntry
+from storage.upload_log import COMMAND_LINE
 
 T = TypeVar("T")
-
-_READ_BYTES = 1024 * 1024
 
 
 @click.command("import")
@@ -39,7 +38,7 @@ def import_(settings: Settings, paths: tuple[Path, ...], partial: bool, profile:
         with click.progressbar(length=total, label="Importing", file=sys.stderr) as bar:
             for path in paths:
                 if path.suffix == CAR_SUFFIX and path.is_file():
-                    source = _read(path, bar.update)
+                    source = read_file(path, bar.update)
                     added = await import_car(gateway, path.name, source, partial=partial)
                 else:
                     added = await _import(gateway, path, profile, bar.update)
@@ -99,33 +98,10 @@ async def _import(
     gateway: Gateway, path: Path, profile: str | None, progress: Callable[[int], None]
 ) -> Added:
     name = (await asyncio.to_thread(path.absolute)).name
-    owned = Owned(OPERATOR, name, PROFILES[profile] if profile else gateway.profile)
+    owned = Owned(OPERATOR, name, PROFILES[profile] if profile else gateway.profile, client=COMMAND_LINE)
     if await asyncio.to_thread(path.is_dir):
-        return await gateway.content.add_tree(_entries(path, progress), owned)
-    return await gateway.content.add_file(_read(path, progress), owned)
-
-
-async def _entries(top: Path, progress: Callable[[int], None]) -> AsyncIterator[TreeEntry]:
-    for directory, folders, files in os.walk(top):
-        here = Path(directory)
-        links = [name for name in folders if (here / name).is_symlink()]
-        folders[:] = sorted(set(folders) - set(links))
-        if not folders and not files and not links and here != top:
-            yield TreeEntry(here.relative_to(top).as_posix())
-        for name in sorted([*files, *links]):
-            path = here / name
-            inside = path.relative_to(top).as_posix()
-            if path.is_symlink():
-                yield TreeEntry(inside, target=str(path.readlink()))
-            elif path.is_file():
-                yield TreeEntry(inside, source=_read(path, progress))
-
-
-async def _read(path: Path, progress: Callable[[int], None]) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while piece := await asyncio.to_thread(file.read, _READ_BYTES):
-            yield piece
-            progress(len(piece))
+        return await gateway.content.add_tree(tree_entries(path, progress), owned)
+    return await gateway.content.add_file(read_file(path, progress), owned)
 
 
 def _size(path: Path) -> int:

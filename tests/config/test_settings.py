@@ -14,7 +14,7 @@ from config.errors import SettingsError
 from config.example import duration_text, env_example, size_text
 from config.settings import LogFormat, Settings, UnixFsProfile, secret_variables, variables
 from config.structures import PublicGateway
-from config.values import parse_duration, parse_size
+from config.values import parse_duration, parse_size, seconds_of_day
 
 ROOT = Path(__file__).parents[2]
 FILEBASE = {
@@ -70,6 +70,23 @@ def test_every_kind_of_value() -> None:
     assert settings.public_gateways["dweb.link"] == PublicGateway.model_validate(
         {"Paths": ["/ipfs"], "UseSubdomains": True}
     )
+
+
+def test_a_public_gateway_serves_no_path_that_was_not_named() -> None:
+    """As Kubo: a website under its own name must not become a gateway for content of anybody."""
+    assert PublicGateway.model_validate({}).paths == ()
+
+
+@pytest.mark.parametrize(
+    ("gateway", "text"),
+    [
+        ('{"UseSubdomains": true}', "UseSubdomains needs Paths, such as ['/ipfs', '/ipns']"),
+        ('{"Paths": ["ipfs"]}', "a path begins with '/', which 'ipfs' does not"),
+        ('{"Pahts": ["/ipfs"]}', "Pahts"),
+    ],
+)
+def test_a_public_gateway_that_would_serve_nothing_is_refused(gateway: str, text: str) -> None:
+    assert text in problems({"PUBLIC_GATEWAYS": f'{{"gw.example": {gateway}}}'})
 
 
 def test_everything_wrong_is_said_at_once() -> None:
@@ -246,3 +263,14 @@ def test_the_profile_that_fits_the_store() -> None:
 def test_parts_are_as_large_as_s3_demands() -> None:
     assert "S3_PART_BYTES='4MiB'" in problems({"S3_PART_BYTES": "4MiB"})
     assert "FILEBASE_IMPORT='zip': must be 'plain', 'car' or 'both'" in problems({"FILEBASE_IMPORT": "zip"})
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("00:00", 0), ("02:00", 7200), (" 23:59 ", 86_340)])
+def test_a_time_of_day(text: str, seconds: float) -> None:
+    assert seconds_of_day(text) == seconds
+    assert seconds_of_day(Settings.from_env({"CLEANUP_TIME": text}).cleanup_time) == seconds
+
+
+@pytest.mark.parametrize("text", ["2:00", "24:00", "12:60", "noon", "02:00:00", "0200"])
+def test_what_is_no_time_of_day(text: str) -> None:
+    assert "CLEANUP_TIME" in problems({"CLEANUP_TIME": text})

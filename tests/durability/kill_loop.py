@@ -1,10 +1,11 @@
 """Kills the gateway during uploads, again and again, and checks after each start that nothing was lost.
 
     python -m tests.durability.kill_loop --rounds 100
+    python -m tests.durability.kill_loop --rounds 100 --s3    # versitygw where it is found, else moto
 
 Whatever was answered with 201 reads back whole. Whatever was not is either not there at all, or whole: its
-commit came before the kill and its answer did not. After `cidgate sweep` the folder of objects holds
-exactly what the index knows.
+commit came before the kill and its answer did not. After `cidgate sweep` the folder or the bucket holds
+exactly what the index knows, and nothing unfinished.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import random
 import tempfile
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -24,15 +26,17 @@ import asyncpg
 from ipld.unixfs.directory import build_tree
 from ipld.unixfs.profiles import UNIXFS_V1_2025
 from storage.embedded_postgres import embedded_postgres
+from tests.durability.object_places import Place, bucket, folder
 from tests.gateway.gateways import form_of
 from tests.gateway.processes import Served, command
 from tests.ipld.dags import blocks_of
+from tests.storage.s3_servers import versitygw
 
 KEY = "the-key-of-the-kill-loop-0123456789"
 THREADS = 4
-LONGEST_ROUND = 1.2
-LARGEST = 6 * 1024 * 1024
-KEPT_BODIES = 60
+# Kept in memory to be read again much later, at most so many bytes.
+KEPT_BYTES = 256 * 1024 * 1024
+ROUNDS_PER_LINE = 10
 
 
 @dataclass
@@ -41,6 +45,11 @@ class Attempt:
 
     bodies: dict[str, bytes]
     answered: bool = False
+
+    @property
+    def size(self) -> int:
+        """The bytes of all bodies."""
+        return sum(map(len, self.bodies.values()))
 
 
 @dataclass
@@ -52,6 +61,7 @@ class Figures:
     lost_answers: int = 0
     vanished: int = 0
     swept: int = 0
+    unfinished: int = 0
     read_back: int = 0
     bytes: int = 0
     slowest_start: float = 0.0
@@ -61,7 +71,8 @@ class Figures:
         return (
             f"{self.rounds} kills: {self.answered} uploads answered 201 ({self.bytes / 2**20:.0f} MiB), "
             f"{self.read_back} paths read back whole; {self.vanished} unanswered ones left nothing visible, "
-            f"{self.lost_answers} were complete though their answer was lost; {self.swept} objects swept; "
+            f"{self.lost_answers} were complete though their answer was lost; {self.swept} things swept, "
+            f"{self.unfinished} of them unfinished; "
             f"slowest start {self.slowest_start:.1f} s; {len(self.problems)} problems"
         )
 
@@ -69,8 +80,9 @@ class Figures:
 class Uploads:
     """Threads that upload until the server is gone."""
 
-    def __init__(self, server: Served, seed: int) -> None:
+    def __init__(self, server: Served, place: Place, seed: int) -> None:
         self._server = server
+        self._largest = place.largest
         self._seed = seed
         self.attempts: list[Attempt] = []
         self.base = server.put("base", b"base of this round %d" % seed)
@@ -98,13 +110,13 @@ class Uploads:
             attempt.answered = True
 
     def _prepare(self, dice: random.Random) -> tuple[Attempt, tuple[str, str, bytes, str]]:
-        body = _body(dice)
+        body = self._body(dice)
         link, _ = blocks_of(body)
         match dice.randrange(3):
             case 0:
                 return Attempt({str(link.cid): body}), ("PUT", "/ipfs/file", body, "")
             case 1:
-                files = {f"dir {number}/ź.bin": _body(dice) for number in range(dice.randrange(2, 5))}
+                files = {f"dir {number}/ź.bin": self._body(dice) for number in range(dice.randrange(2, 5))}
                 links = {path: blocks_of(data)[0] for path, data in files.items()}
                 root = build_tree(links, UNIXFS_V1_2025).root.cid
                 form, kind = form_of(files.items())
@@ -113,18 +125,17 @@ class Uploads:
             case _:
                 return Attempt({str(link.cid): body}), ("PUT", f"/ipfs/{self.root}/new/file.bin", body, "")
 
+    def _body(self, dice: random.Random) -> bytes:
+        size = dice.choice([0, 1, 1000, 200_000, 1_048_577, dice.randrange(self._largest)])
+        # Unlike all others, so that each stands for itself.
+        return dice.randbytes(16) + dice.randbytes(size)
+
     def _send(self, method: str, target: str, body: bytes, kind: str) -> str:
         headers = {"Content-Type": kind or "application/octet-stream"}
         status, answer, text = self._server.ask(method, target, body, headers)
         if status != 201:
             raise AssertionError(f"{method} {target} answered {status}: {text!r}")
         return answer["IPFS-Hash"]
-
-
-def _body(dice: random.Random) -> bytes:
-    size = dice.choice([0, 1, 1000, 200_000, 1_048_577, dice.randrange(LARGEST)])
-    # Unlike all others, so that each stands for itself.
-    return dice.randbytes(16) + dice.randbytes(size)
 
 
 def check(server: Served, attempts: list[Attempt], figures: Figures) -> None:
@@ -145,23 +156,21 @@ def check(server: Served, attempts: list[Attempt], figures: Figures) -> None:
             figures.problems.append(f"half there: {[(path, got[0]) for path, got in found.items()]}")
 
 
-def check_objects(data: Path, figures: Figures) -> None:
-    """The folder and the index name the same objects, and nothing is unfinished."""
-    done = command(data, "sweep", BOOTSTRAP_API_KEY=KEY)
+def check_objects(data: Path, place: Place, figures: Figures) -> None:
+    """The store and the index name the same objects, and nothing is unfinished."""
+    figures.unfinished += len(place.look().unfinished)
+    done = command(data, "sweep", BOOTSTRAP_API_KEY=KEY, **place.settings)
     if done.returncode:
         figures.problems.append(f"sweep failed: {done.stderr}")
         return
     figures.swept += int(done.stderr.split()[-4] if done.stderr.split() else 0)
-    folder = data / "objects"
-    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    incoming = {name for name in files if name.startswith(".incoming/")}
-    stored = {name for name in files if not name.startswith(".")}
+    stored = place.look()
     known, unsettled = asyncio.run(_indexed(data))
-    if incoming:
-        figures.problems.append(f"unfinished files: {sorted(incoming)}")
-    if stored != known:
+    if stored.unfinished:
+        figures.problems.append(f"unfinished: {sorted(stored.unfinished)}")
+    if stored.keys != known:
         figures.problems.append(
-            f"only stored: {sorted(stored - known)}; only known: {sorted(known - stored)}"
+            f"only stored: {sorted(stored.keys - known)}; only known: {sorted(known - stored.keys)}"
         )
     if unsettled:
         figures.problems.append(f"{unsettled} objects are still unsettled")
@@ -177,43 +186,61 @@ async def _indexed(data: Path) -> tuple[set[str], int]:
             await connection.close()
 
 
-def kill_loop(data: Path, rounds: int, seed: int = 0) -> Figures:
+def kill_loop(data: Path, rounds: int, seed: int = 0, place: Place | None = None) -> Figures:
     """Every round: start, check what the last one left, upload, kill. Ends with a last check."""
+    place = place or folder(data)
     figures = Figures()
     dice = random.Random(seed)
     before: list[Attempt] = []
     older: list[Attempt] = []
     for number in range(rounds + 1):
         began = time.monotonic()
-        server = Served(data, BOOTSTRAP_API_KEY=KEY)
+        server = Served(data, BOOTSTRAP_API_KEY=KEY, **place.settings)
         figures.slowest_start = max(figures.slowest_start, time.monotonic() - began)
         try:
             check(server, before, figures)
             check(server, dice.sample(older, min(len(older), 3)), Figures(problems=figures.problems))
-            check_objects(data, figures)
-            older = (older + [attempt for attempt in before if attempt.answered])[-KEPT_BODIES:]
+            check_objects(data, place, figures)
+            older = _newest([*older, *(attempt for attempt in before if attempt.answered)])
             if number == rounds:
                 break
-            uploads = Uploads(server, seed * 1000 + number)
-            uploads.run(dice.uniform(0.02, LONGEST_ROUND))
+            uploads = Uploads(server, place, seed * 1000 + number)
+            uploads.run(dice.uniform(0.02, place.longest))
         finally:
             server.kill()
         before = uploads.attempts
         figures.rounds += 1
         figures.answered += sum(attempt.answered for attempt in before)
-        figures.bytes += sum(
-            len(body) for attempt in before if attempt.answered for body in attempt.bodies.values()
-        )
+        figures.bytes += sum(attempt.size for attempt in before if attempt.answered)
+        if figures.rounds % ROUNDS_PER_LINE == 0 and figures.rounds < rounds:
+            print(figures, flush=True)
     return figures
+
+
+def _newest(attempts: list[Attempt]) -> list[Attempt]:
+    kept: list[Attempt] = []
+    room = KEPT_BYTES
+    for attempt in reversed(attempts):
+        room -= attempt.size
+        if room < 0:
+            break
+        kept.append(attempt)
+    return kept[::-1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--s3", action="store_true", help="objects in a bucket: of versitygw, else of moto")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cidgate-kill-") as data:
-        figures = kill_loop(Path(data), arguments.rounds, arguments.seed)
+    with tempfile.TemporaryDirectory(prefix="cidgate-kill-") as folder_name:
+        data = Path(folder_name)
+        opening: AbstractContextManager[Place] = (
+            bucket(data, versitygw()) if arguments.s3 else nullcontext(folder(data))
+        )
+        with opening as place:
+            figures = kill_loop(data, arguments.rounds, arguments.seed, place)
     print(f"seed {arguments.seed}: {figures}")
     for problem in figures.problems:
         print(problem)

@@ -188,7 +188,7 @@ def make_gateway(
         sites.clear()
 
     sites = SiteFiles()
-    ipns = IpnsNames(MemoryRecords())
+    ipns = IpnsNames(MemoryRecords(), listeners=[lambda _: answers.renamed()])
     gateway = Gateway(
         blocks=blocks,
         names=ipns,

@@ -70,6 +70,9 @@ class CountingObjects:
     def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectInfo]:
         return self.inner.list(prefix, after)
 
+    async def remove_unfinished(self, older_than: float) -> int:
+        return await self.inner.remove_unfinished(older_than)
+
 
 class _CountingReader:
     def __init__(self, inner: ObjectReader, key: str, reads: list[tuple[str, int, int]]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -19,6 +20,7 @@ from ipld.paths import ContentPath, resolve
 from ipld.unixfs.profiles import PROFILES, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile
 from storage.content import Added, CidMismatch
 from storage.index import Committed, Index, NewObject, NewUpload, UploadGone
+from storage.local import LocalObjects
 from storage.memory_index import MemoryIndex
 from storage.memory_objects import MemoryObjects
 from storage.tree import TreeEntry
@@ -545,6 +547,20 @@ class TestSweeping:
         assert await stores.content.sweep(3600) == 0
         assert await stores.content.sweep(0) == 1
         assert await stores.nothing_left()
+
+    async def test_what_a_killed_process_left_in_the_folder(self, tmp_path: Path) -> None:
+        """Another one than this, which runs on: the lock of the file is gone with the process."""
+        stores = Stores(LocalObjects(tmp_path), MemoryIndex())
+        (tmp_path / ".incoming" / "left").write_bytes(b"x")
+
+        async def body() -> AsyncIterator[Buffer]:
+            yield b"a"
+            assert await stores.content.sweep(3600) == 1
+            yield b"b"
+
+        added = await stores.content.add_file(body(), stores.owned())
+        assert await stores.read(added.cid) == b"ab"
+        assert list((tmp_path / ".incoming").iterdir()) == []
 
     @pytest.mark.parametrize("way", [_file, _exactly, _tree, _form])
     async def test_an_upload_that_ends_after_the_sweep(self, stores: Stores, way: Adding) -> None:

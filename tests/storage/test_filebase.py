@@ -234,6 +234,22 @@ async def test_the_readable_copy(one_s3_url: str) -> None:
         assert await it.stored() == []
 
 
+@pytest.mark.needs_versitygw
+async def test_the_sweep_removes_parts_of_copies_as_well(versity: str) -> None:
+    """moto says of every upload that it began in 2010."""
+    key = "cars/00/" + "0" * 32
+    async with filebase(versity, Import.BOTH, returns_cars=False) as it:
+        for left in (key, COPIES + key, "theirs/upload", COPIES + "theirs"):
+            await it.s3._client.begin_upload(left, {})
+        assert await it.stores.content.sweep(3600) == 0
+        time.sleep(1.1)  # S3 tells whole seconds.
+        assert await it.stores.content.sweep(0) == 2
+        assert {each.key for each in await it.s3._client.open_uploads()} == {
+            "theirs/upload",
+            COPIES + "theirs",
+        }
+
+
 async def test_cars_that_are_not_given_back_are_refused_by_name(one_s3_url: str) -> None:
     async with filebase(one_s3_url, Import.CAR, returns_cars=False) as it:
         with pytest.raises(StoreRefused, match="set FILEBASE_IMPORT=both"):

@@ -241,6 +241,49 @@ async def test_the_closure_of_many_blocks(index: Index) -> None:
     assert not closure.complete
 
 
+class TestKeeping:
+    async def test_what_others_brought(self, index: Index) -> None:
+        """By its root, or by a part of it: the object stays as long as either is kept."""
+        first = await commit(index, new("k1", "root", "part"))
+        kept = await index.keep(NewUpload(BOB, cid("part"), "mine", 10), frozenset({first.object_id}))
+        again = await index.keep(NewUpload(BOB, cid("part"), "mine", 10), frozenset({first.object_id}))
+        assert again == kept
+        assert (await index.release(ALICE, cid("root"))).keys == []
+        assert await located(index, "part") == {"part": ["k1"]}
+        assert not (await index.release(BOB, cid("root"))).found
+        assert (await index.release(BOB, cid("part"))).keys == ["k1"]
+
+    async def test_what_the_object_needs_stays_as_well(self, index: Index) -> None:
+        below = await commit(index, new("k1", "below"))
+        needs = frozenset({below.object_id})
+        above = await commit(index, new("k2", "above", needs=needs))
+        await index.keep(NewUpload(BOB, cid("above"), "", 10), frozenset({above.object_id}))
+        for root in ("below", "above"):
+            assert (await index.release(ALICE, cid(root))).keys == []
+        assert sorted((await index.release(BOB, cid("above"))).keys) == ["k1", "k2"]
+
+    async def test_what_is_gone(self, index: Index) -> None:
+        first = await commit(index, new("k1", "root"))
+        await index.release(ALICE, cid("root"))
+        with pytest.raises(UploadGone):
+            await index.keep(NewUpload(BOB, cid("root"), "", 10), frozenset({first.object_id}))
+        assert not (await index.release(BOB, cid("root"))).found
+
+    async def test_kept_and_let_go_at_once(self, index: Index) -> None:
+        """Either it is there and kept, or gone and not kept; never kept and gone."""
+        for n in range(30):
+            first = await commit(index, new(f"k{n}", "root"))
+            upload = NewUpload(BOB, cid("root"), "", 10)
+            outcomes = await asyncio.gather(
+                index.keep(upload, frozenset({first.object_id})),
+                index.release(ALICE, cid("root")),
+                return_exceptions=True,
+            )
+            is_there = await located(index, "root") == {"root": [f"k{n}"]}
+            assert is_there == (not isinstance(outcomes[0], UploadGone))
+            assert (await index.release(BOB, cid("root"))).found == is_there
+
+
 class TestDamage:
     async def test_sound_copies_come_first(self, index: Index) -> None:
         one = await commit(index, new("k1", "one", "shared"))

@@ -210,9 +210,9 @@ async def stale_uploads(bucket: S3Objects) -> None:
     begin, listed = bucket._client.begin_upload, bucket._client.open_uploads
     await begin(KEY, {})
     await begin("theirs/upload", {})
-    assert await bucket.abort_stale(3600) == 0
+    assert await bucket.remove_unfinished(3600) == 0
     await asyncio.sleep(1.1)  # S3 tells whole seconds.
-    assert await bucket.abort_stale(0.01) == 1
+    assert await bucket.remove_unfinished(0.01) == 1
     assert [each.key for each in await listed()] == ["theirs/upload"]
 
 
@@ -226,7 +226,7 @@ def test_which_keys_are_ours() -> None:
 async def test_a_store_that_lists_no_uploads(proxy: FilebaseDouble) -> None:
     async with behind(proxy) as objects:
         proxy.fail(double.refuse(501, "NotImplemented"), "GET", "uploads")
-        assert await objects.abort_stale(0) == 0
+        assert await objects.remove_unfinished(0) == 0
 
 
 class TestWritesFail:

@@ -10,8 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from auth.keys import KeyRequest, Scope
+from gateway.api.document import operations
 from gateway.api.files import cursor_of, place_of
-from gateway.api.routes import BASE, ROUTES
+from gateway.api.routes import BASE
 from gateway.forwarded import Proxies
 from gateway.refusals import BadRequest
 from storage.files import Place
@@ -131,7 +132,9 @@ async def test_a_cursor_is_the_place_of_its_file(gate: Running) -> None:
 
 
 class TestKeys:
-    @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in ROUTES])
+    @pytest.mark.parametrize(
+        ("method", "path"), [(each.method, each.path) for each in operations() if each.needs_key]
+    )
     async def test_nothing_is_said_without_one(self, gate: Running, method: str, path: str) -> None:
         target = BASE + path.replace("{id}", NOBODYS)
         for each in (method, "HEAD") if method == "GET" else (method,):
@@ -164,6 +167,13 @@ class TestKeys:
         assert len(await files(gate)) == 1
 
 
+async def test_a_name_that_is_too_long(gate: Running) -> None:
+    refused = await gate.write("PUT", "/ipfs/" + "x" * 501, b"x")
+    assert (refused.status, refused.reason) == (400, "BAD_REQUEST")
+    assert await gate.nothing_stored()
+    assert (await gate.write("PUT", "/ipfs/" + "x" * 500, b"x")).status == 201
+
+
 class TestDeleting:
     async def test_the_last_file_takes_the_content_along(self, gate: Running) -> None:
         one = (await gate.write("PUT", "/ipfs/one", b"same")).json
@@ -181,7 +191,9 @@ class TestDeleting:
     async def test_of_a_directory_that_shares_files(self, gate: Running) -> None:
         """What another root needs stays, whoever deletes the file."""
         lone = (await gate.write("PUT", "/ipfs/a", b"shared" * 100)).json
-        tree = (await gate.write("PUT", f"/ipfs/{(await gate.post_form([('x', b'x'), ('z', b'z')])).cid}/y", b"y")).json
+        tree = (
+            await gate.write("PUT", f"/ipfs/{(await gate.post_form([('x', b'x'), ('z', b'z')])).cid}/y", b"y")
+        ).json
         body, kind = form_of([("d/a", b"shared" * 100), ("d/b", b"b")])
         form = (await gate.write("POST", "/ipfs/", body, Content_Type=kind)).json
         await api(gate, f"/files/{lone['id']}", "DELETE")

@@ -1,0 +1,3 @@
+"""Words that a test and the process that it starts agree on."""
+
+FILES = "CIDGATE_TEST_FILES"
