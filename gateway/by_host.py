@@ -8,16 +8,17 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from gateway.content import get_content, names_for
+from gateway.content import get_content, names_for, only_if_cached
 from gateway.context import Gateway
 from gateway.health import HEALTH_PATHS
+from gateway.host_names import HostName
 from gateway.hosts import NAMESPACES, Kind, Origin
 from gateway.redirects import moved
+from gateway.refusals import PreconditionFailed
 from gateway.representation import send
 from gateway.request import ORIGIN, target_of
 from gateway.subdomains import RootedPath, canonical_label, subdomain_url, tls_label
 from ipld.errors import InvalidPath, NameNotFound
-from ipld.names import NameResolver
 from ipld.paths import ContentPath
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -33,15 +34,17 @@ def by_host(gateway: Gateway, preflight: Handler) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = gateway.hosts.of(gateway.proxies.host(request))
-        own = None if origin.kind is Kind.PATH else await _own_handler(request, gateway, origin)
+        plain = origin.kind is Kind.PATH and not _is_proxied(request)
+        own = None if plain else await _own_handler(request, gateway, origin)
         if own is None:
             request[ORIGIN] = origin.without_root()
             return await handler(request)
-        request[ORIGIN] = origin
+        request[ORIGIN] = origin.as_website()
         if request.method == hdrs.METH_OPTIONS:
             return await preflight(request)
         if request.method not in READS:
-            raise web.HTTPMethodNotAllowed(request.method, [*READS, hdrs.METH_OPTIONS])
+            text = f"{request.method} is not for websites: they are read only"
+            raise web.HTTPMethodNotAllowed(request.method, [*READS, hdrs.METH_OPTIONS], text=text)
         return await own(request)
 
     return middleware
@@ -52,31 +55,53 @@ async def _own_handler(request: web.Request, gateway: Gateway, origin: Origin) -
     path, _ = target_of(request)
     if origin.kind is Kind.SUBDOMAIN:
         return _redirect_label(gateway, origin) if origin.moved else get_content
-    if origin.kind is Kind.LISTED and _is_content(path):
-        if not origin.rules.serves(path):
-            raise web.HTTPNotFound(text=f"{origin.host} does not serve {path.split('/')[1]} paths")
+    is_content = origin.kind is Kind.LISTED and _is_content(path)
+    if is_content and origin.rules.serves(path):
         reading = request.method in READS and origin.rules.subdomains
         url = _subdomain_of(request, gateway, origin) if reading else None
         return None if url is None else _redirect_to(gateway, url)
     # A listed host is the gateway's own: what it does there depends on no name server.
     own_service = origin.kind is Kind.LISTED and (path in HEALTH_PATHS or path.startswith(SERVICES))
-    if origin.root and not own_service and await _has_link(gateway, names_for(request, gateway), origin.root):
+    if origin.root and not own_service and await _has_link(request, gateway, origin.root):
         return get_content
-    unknown = origin.kind is Kind.UNKNOWN or (origin.kind is Kind.SITE and gateway.hosts.strict)
-    if unknown and path not in HEALTH_PATHS:
-        raise web.HTTPNotFound(text=f"this gateway does not serve {origin.host or 'requests without a host'}")
+    if is_content:
+        raise web.HTTPNotFound(text=f"{origin.host} does not serve {path.split('/')[1]} paths")
+    if path not in HEALTH_PATHS:
+        _refuse_strangers(request, gateway, origin)
     return None
+
+
+def _refuse_strangers(request: web.Request, gateway: Gateway, origin: Origin) -> None:
+    """Raises HTTPNotFound on hosts that this gateway does not speak for."""
+    if origin.kind is Kind.UNKNOWN or (origin.kind is Kind.SITE and gateway.hosts.strict):
+        raise web.HTTPNotFound(text=f"this gateway does not serve {origin.host or 'requests without a host'}")
+    # Whoever uses a proxy asks no DNS, so every name ends here: content of anybody would get the origin, and
+    # the cookies, of any website.
+    is_own = origin.kind is Kind.LISTED or not origin.host or HostName.parse(origin.host).is_address
+    if _is_proxied(request) and not is_own:
+        raise web.HTTPNotFound(
+            text=f"as a proxy this gateway serves its own hosts only, and {origin.host} is none of them"
+        )
+
+
+def _is_proxied(request: web.Request) -> bool:
+    # RFC 9112 section 3.2.2: the absolute form is what proxies are sent.
+    return not request.raw_path.startswith("/")
 
 
 def _is_content(path: str) -> bool:
     return path.lstrip("/").split("/", 1)[0] in NAMESPACES
 
 
-async def _has_link(gateway: Gateway, names: NameResolver, name: str) -> bool:
+async def _has_link(request: web.Request, gateway: Gateway, name: str) -> bool:
+    """Whether the host is that of a website. Raises PreconditionFailed where only asking would tell."""
     try:
         async with asyncio.timeout(gateway.limits.send.retrieval_timeout):
-            await names.resolve(name)
-    except NameNotFound:
+            await names_for(request, gateway).resolve(name)
+    except NameNotFound as error:
+        if only_if_cached(request):
+            # A cache in front must not keep content of anybody for what may be a website.
+            raise PreconditionFailed(f"the DNSLink of {name} is not known here") from error
         return False
     return True
 
@@ -95,18 +120,13 @@ def _subdomain_of(request: web.Request, gateway: Gateway, origin: Origin) -> str
     except InvalidPath:
         return None
     label = canonical_label(rooted.namespace, root)
-    if root in NAMESPACES or (rooted.namespace == "ipns" and not _is_name(label)):
+    if root in NAMESPACES or label is None:
         return None
     scheme = gateway.proxies.scheme(request)
     if rooted.namespace == "ipns" and (scheme == "https" or origin.rules.inline_dnslink):
         label = tls_label(label)
     target = (rooted.rest or "/") + (f"?{query}" if query else "")
     return subdomain_url(scheme, label, rooted.namespace, origin.host, target)
-
-
-def _is_name(label: str) -> bool:
-    # A key in base36, a domain name, or one that was put into a single label.
-    return label.startswith("k") or "." in label or "-" in label
 
 
 def _redirect_label(gateway: Gateway, origin: Origin) -> Handler:

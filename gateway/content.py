@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from aiohttp import hdrs, web
 
 from cache.blocks import provenance
-from gateway.answers import Question
+from gateway.answers import NamesAsked, Question
 from gateway.context import GATEWAY, Gateway
 from gateway.formats import REPRESENT
 from gateway.formats.car_absence import represent_absence
@@ -31,7 +32,7 @@ async def get_content(request: web.Request) -> web.StreamResponse:
     """GET and HEAD of `/ipfs/…` and `/ipns/…`."""
     gateway = request.app[GATEWAY]
     origin = request.get(ORIGIN, PATH_ORIGIN)
-    # Answers of different origins are kept apart, and those of mutable ones are not kept.
+    # Answers of different origins are kept apart.
     question = (f"{origin.key}{request.raw_path}", accept_of(request))
     places: list[str] = []
     provenance.set(places)
@@ -59,11 +60,16 @@ async def _find(request: web.Request, gateway: Gateway, question: Question) -> R
     wanted = ContentRequest.parse(request, gateway.limits.path_bytes)
     if not wanted.origin.rules.deserialized:
         require_verifiable(wanted)
+    names, began = NamesAsked(names_for(request, gateway)), time.monotonic()
     # A TimeoutError here is 504: the content may exist and could not be found in time.
     async with asyncio.timeout(gateway.limits.send.retrieval_timeout):
-        shown = await _answer(gateway, wanted, names_for(request, gateway))
-    if not wanted.path.mutable and wanted.origin.key is not None:
+        shown = await _answer(gateway, wanted, names)
+    if wanted.origin.key is None:
+        return shown
+    if not wanted.path.mutable:
         gateway.answers.put(question, shown, epoch)
+    elif names.seconds and not only_if_cached(request):
+        gateway.answers.put(question, shown, epoch, began + names.seconds)
     return shown
 
 

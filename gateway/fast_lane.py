@@ -16,6 +16,7 @@ from multidict import istr
 
 from gateway.access_log import AccessLog, Line
 from gateway.context import Gateway
+from gateway.hosts import Kind
 from gateway.request import accept_of
 from gateway.request_id import HEADER, request_id
 from gateway.response_headers import SERVER
@@ -64,7 +65,9 @@ def fast_lane(gateway: Gateway, access_log: AccessLog | None, rest: Handler) -> 
         metrics.hit(shown.status, len(shown.body))
         if access_log is not None:
             line = _line(request, identifier, response.status, len(shown.body), started)
-            access_log.add(replace(line, host=origin.site) if origin.root else line)
+            # On a listed host, what is kept under its own key are answers to content paths.
+            is_website = origin.root and origin.kind is not Kind.LISTED
+            access_log.add(replace(line, host=origin.site) if is_website else line)
         return response
 
     return handle

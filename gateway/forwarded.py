@@ -33,13 +33,15 @@ class Proxies:
         if not request.raw_path.startswith("/"):
             return _authority(request.raw_path)
         if self._networks and X_FORWARDED_HOST in request.headers and self.trusts(request):
-            return _nearest(request.headers[X_FORWARDED_HOST])
+            forwarded = _nearest(request, X_FORWARDED_HOST)
+            if forwarded:
+                return forwarded
         return request.headers.get(hdrs.HOST)
 
     def scheme(self, request: web.BaseRequest) -> str:
         """`https` where a trusted proxy says so."""
         if self._networks and X_FORWARDED_PROTO in request.headers and self.trusts(request):
-            return "https" if _nearest(request.headers[X_FORWARDED_PROTO]).lower() == "https" else "http"
+            return "https" if _nearest(request, X_FORWARDED_PROTO).lower() == "https" else "http"
         return "http"
 
     def client(self, request: web.BaseRequest) -> str:
@@ -92,9 +94,10 @@ def _address(text: str) -> str | None:
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
-def _nearest(value: str) -> str:
-    # The last one was added by the proxy that is trusted, those before it by whoever asked that one.
-    return value.rpartition(",")[2].strip()
+def _nearest(request: web.BaseRequest, name: str) -> str:
+    # The last one was added by the proxy that is trusted, to the line or as one more of them; those before it
+    # by whoever asked that one.
+    return request.headers.getall(name)[-1].rpartition(",")[2].strip()
 
 
 def _authority(target: str) -> str:

@@ -81,9 +81,16 @@ class Origin:
             return f"{self.label}.{self.namespace}.{self.host}"
         return self.host if self.root else ""
 
+    def as_website(self) -> Origin:
+        """The same host, where it has a content root of its own."""
+        return replace(self, key=f"{self.host}\n") if self.kind is Kind.LISTED else self
+
     def without_root(self) -> Origin:
         """The same host as a path gateway."""
-        return replace(self, kind=Kind.PATH, namespace="", root="") if self.root else self
+        if not self.root:
+            return self
+        key = _key(self.rules) if self.kind is Kind.SITE else self.key
+        return replace(self, kind=Kind.PATH, namespace="", root="", key=key)
 
 
 class Hosts:
@@ -162,7 +169,7 @@ class Hosts:
     def _unlisted_origin(self, name: HostName, host: str) -> Origin:
         known = any(pattern.fullmatch(name.lower) for pattern in self._sites)
         if not name.is_address and "." in name.name and (known or self._any_site):
-            return Origin(Kind.SITE, host, self._elsewhere, "ipns", name.lower, key=None)
+            return Origin(Kind.SITE, host, self._elsewhere, "ipns", name.lower, key=f"{host}\n")
         return self._plain(self._unlisted, host, self._elsewhere)
 
     def _plain(self, kind: Kind, host: str, rules: HostRules) -> Origin:
@@ -188,12 +195,12 @@ def _key(rules: HostRules) -> str:
 
 def _root(namespace: str, given: str, host: str, rules: HostRules) -> Origin:
     if not rules.subdomains or not rules.serves(f"/{namespace}"):
-        return Origin(Kind.UNKNOWN, host, rules, key=None)
-    label = canonical_label(namespace, given)
+        return Origin(Kind.UNKNOWN, f"{given.lower()}.{namespace}.{host}", rules, key=None)
+    # A label that stands for nothing is an error like any other path.
+    label = canonical_label(namespace, given) or given.lower()
     root = root_of_label(namespace, label)
     moved = label != given.lower()
-    kept = namespace == "ipfs" and not moved
-    key = f"{label}.{namespace}.{host}\n" if kept else None
+    key = None if moved else f"{label}.{namespace}.{host}\n"
     return Origin(Kind.SUBDOMAIN, host, rules, namespace, root, label, moved, key)
 
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from aiohttp import web
 
-from gateway.redirects import moved
+from gateway.hosts import NAMESPACES
+from gateway.redirects import as_sent, moved
 from gateway.refusals import BadRequest
 from gateway.representation import Representation
-from gateway.request import target_of
-from gateway.subdomains import RootedPath, as_sent
+from gateway.request import parse_parameters, target_of
+from gateway.subdomains import RootedPath
 from ipld.errors import InvalidName, InvalidPath
 from ipld.ipns_name import IpnsName
 from ipld.paths import ContentPath
-
-NAMESPACES = ("ipfs", "ipns")
 
 
 def redirected(raw_path: str, query: str) -> Representation | None:
     """The redirect that the path or `?uri=` asks for, if any. Raises BadRequest for a URI of another kind."""
     if raw_path.strip("/") in NAMESPACES:
-        uri = dict(parse_qsl(query, max_num_fields=100)).get("uri") if "uri=" in query else None
-        return None if uri is None else moved(path_of_uri(uri))
+        uri = parse_parameters(query).get("uri")
+        return None if not uri else moved(path_of_uri(uri))
     rooted = RootedPath.split(raw_path)
     if rooted is None:
         return None
@@ -41,11 +40,11 @@ def path_of_uri(uri: str) -> str:
         if parts.scheme not in NAMESPACES:
             raise ValueError(f"{parts.scheme or 'no'} scheme")
         # The host is taken as it is: CIDv0 and base58 keys are told apart by their case.
-        path = f"/{parts.scheme}/{parts.netloc}{parts.path}"
-        ContentPath.parse(as_sent(path))
+        path = as_sent(f"/{parts.scheme}/{(parts.netloc + parts.path).lstrip('/')}")
+        ContentPath.parse(path)
     except (ValueError, InvalidPath) as error:
         raise BadRequest(f"uri is an ipfs:// or ipns:// URI with a CID or name: {error}") from error
-    return as_sent(path + (f"?{parts.query}" if parts.query else ""))
+    return path + (f"?{parts.query}" if parts.query else "")
 
 
 def refuse_wide_service_worker(request: web.Request) -> None:
@@ -65,7 +64,7 @@ def _superfluous(rooted: RootedPath, tail: str) -> Representation | None:
         ContentPath.parse(intended)
     except InvalidPath:
         return None
-    return moved(as_sent(intended + tail))
+    return moved(intended + tail)
 
 
 def _canonical_key(rooted: RootedPath, tail: str) -> Representation | None:
@@ -78,4 +77,4 @@ def _canonical_key(rooted: RootedPath, tail: str) -> Representation | None:
     if key == text:
         return None
     # Not for good: the older forms are still taken everywhere.
-    return moved(as_sent(f"/ipns/{key}{rooted.rest}{tail}"), status=302)
+    return moved(f"/ipns/{key}{rooted.rest}{tail}", status=302)

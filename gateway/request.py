@@ -85,10 +85,10 @@ def accept_of(request: web.BaseRequest) -> str | None:
 def target_of(request: web.Request) -> tuple[str, str]:
     """The path and the query, byte for byte; an absolute-form target loses its origin."""
     target = request.raw_path
+    path, _, query = target.partition("?")
     if not target.startswith("/"):
         parts = urlsplit(target)
-        return parts.path or "/", parts.query
-    path, _, query = target.partition("?")
+        path, query = parts.path or "/", parts.query
     # Two slashes first would make another host of the path, wherever it goes into a Location.
     return ("/" + path.lstrip("/") if path.startswith("//") else path), query
 

@@ -13,7 +13,7 @@ from gateway.context import GATEWAY
 from gateway.formats.ipns_record import SUFFIX
 from gateway.headers import content_disposition, http_date
 from gateway.negotiation import accepts
-from gateway.refusals import BadRequest, NotAcceptable, PayloadTooLarge
+from gateway.refusals import BadRequest, NotAcceptable, NotSupported, PayloadTooLarge
 from gateway.representation import Representation, send
 from gateway.request import accept_of
 from gateway.upload_body import read_body
@@ -26,6 +26,8 @@ from naming.ipns import Current
 _DEFAULT_MAX_AGE = 60
 # How long "there is none" may be remembered: short, since the next thing that happens is a record.
 _MISSING_MAX_AGE = 15
+# The other parts of the protocol: who has what in the network.
+_OF_NODES = ("providers/", "peers/", "dht/")
 
 
 async def get_record(request: web.Request) -> web.StreamResponse:
@@ -56,6 +58,12 @@ async def put_record(request: web.Request) -> web.StreamResponse:
     except InvalidRecord as error:
         raise BadRequest(str(error)) from error
     return web.Response(status=200)
+
+
+async def refuse_rest(request: web.Request) -> web.StreamResponse:
+    """ "Error Codes": NotSupported for what only nodes of the network know, else BadRequest."""
+    only = "of the delegated routing protocol this gateway has /routing/v1/ipns/<name> only"
+    raise NotSupported(only) if request.match_info["path"].startswith(_OF_NODES) else BadRequest(only)
 
 
 async def read_bounded(request: web.Request, limit: int) -> bytes:

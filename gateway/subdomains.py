@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-import string
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from gateway.refusals import BadRequest
 from ipld.cid import Cid
 from ipld.dnslink_names import MAX_LABEL, inline_dnslink, uninline_dnslink
 from ipld.errors import InvalidCid, InvalidName
 from ipld.ipns_name import IpnsName
+from naming.domains import domain_name
 
 # Repeated slashes mean one, as `ContentPath.parse` reads them: what it would serve is redirected.
 _CONTENT_PATH = re.compile(r"/+(ipfs|ipns)/+([^/]+)(.*)", re.DOTALL)
-# What may stand in a Location as it is; `%` because what was escaped stays so.
-_AS_SENT = string.ascii_letters + string.digits + string.punctuation
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +31,18 @@ class RootedPath:
         return None if match is None else cls(match[1], match[2], match[3])
 
 
-def canonical_label(namespace: str, root: str) -> str:
+def canonical_label(namespace: str, root: str) -> str | None:
     """The one DNS label, or domain name, that stands for a content root, so that it has one origin.
 
-    CIDv1 in base32, in base36 where that is over 63 characters; IPNS keys in base36. What is neither is taken
-    as it is, in lower case. BadRequest where no text fits.
+    CIDv1 in base32, in base36 where that is over 63 characters; IPNS keys in base36; domain names as DNS has
+    them. None for what is none of these: in a URL it could be anything, even the end of the host name.
+    BadRequest where no text fits.
     """
     if namespace == "ipfs":
         cid = _cid(root)
-        return root.lower() if cid is None else _fitting(cid)
+        return None if cid is None else _fitting(cid)
     key = _key(root)
-    if key is None:
-        return root.lower().removesuffix(".")
-    return _checked(str(key))
+    return _domain(root) if key is None else _checked(str(key))
 
 
 def root_of_label(namespace: str, label: str) -> str:
@@ -66,12 +62,7 @@ def tls_label(label: str) -> str:
 
 def subdomain_url(scheme: str, label: str, namespace: str, host: str, target: str) -> str:
     """The URL of a path and query, kept as they were sent, under `<label>.<namespace>.<host>`."""
-    return f"{scheme}://{label}.{namespace}.{host}{as_sent('/' + target.lstrip('/'))}"
-
-
-def as_sent(target: str) -> str:
-    """A path and query fit for a Location: what is not visible ASCII is escaped, all else stays."""
-    return quote(target.encode("utf-8", "surrogateescape"), safe=_AS_SENT)
+    return f"{scheme}://{label}.{namespace}.{host}/{target.lstrip('/')}"
 
 
 def _cid(root: str) -> Cid | None:
@@ -91,6 +82,13 @@ def _key(root: str) -> IpnsName | None:
         except InvalidName:
             continue
     return None
+
+
+def _domain(root: str) -> str | None:
+    try:
+        return domain_name(root)
+    except ValueError:
+        return None
 
 
 def _fitting(cid: Cid) -> str:

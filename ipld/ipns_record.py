@@ -30,7 +30,7 @@ MEDIA_TYPE = "application/vnd.ipfs.ipns-record"
 _PREFIX = b"ipns-signature:"
 # Of the legacy signature: how Go prints the validity type 0, which is what everybody signs.
 _EOL_NAME = b"EOL"
-_MAX_UINT64 = (1 << 64) - 1
+MAX_SEQUENCE = _MAX_UINT64 = (1 << 64) - 1
 # The record that says nothing, as publishers write it who only want the extensible data.
 _NOTHING = "/ipfs/bafkqaaa"
 

@@ -37,6 +37,13 @@ class Names:
         return await (self.ipns if isinstance(parsed, IpnsName) else self.dnslink).resolve(str(parsed))
 
 
+class NoNames:
+    """A NameResolver that knows no name."""
+
+    async def resolve(self, name: str) -> ResolvedName:
+        raise NameNotFound(f"nothing is known here about /ipns/{name}")
+
+
 def _parse(text: str) -> IpnsName | str:
     # No encoding of keys has a dot.
     if "." not in text:

@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from ipld.errors import InvalidName, InvalidRecord, IpldError, RecordNotFound, StoreUnavailable
 from ipld.ipns_name import IpnsName
-from ipld.ipns_record import IpnsRecord, make_record, path_of
+from ipld.ipns_record import MAX_SEQUENCE, IpnsRecord, make_record, path_of
 from ipld.libp2p_keys import PrivateKey
 from ipld.rfc3339 import SECOND
 from naming.ipns import IpnsNames
@@ -122,6 +122,8 @@ class Publisher:
 
         def make(before: IpnsRecord | None) -> IpnsRecord:
             sequence = 0 if before is None else before.sequence + 1
+            if sequence > MAX_SEQUENCE:
+                raise InvalidPublication(f"the record of {key.name} has the highest sequence there is")
             return _signed(private, pointed, sequence, terms)
 
         record = await self._advance(key.name, make)

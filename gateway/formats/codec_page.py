@@ -8,8 +8,8 @@ from itertools import islice
 from markupsafe import Markup, escape
 
 from gateway.formats.content_headers import content_headers
-from gateway.formats.directory_page import path_links
-from gateway.formats.pages import ASSET_HASH, PAGE_HEADERS, human_size, segment, template, visible
+from gateway.formats.page_links import Links, crumbs_of, links_for
+from gateway.formats.pages import ASSET_HASH, PAGE_HEADERS, human_size, template, visible
 from gateway.redirects import moved
 from gateway.representation import Representation
 from gateway.request import ContentRequest
@@ -52,28 +52,23 @@ def preview_etag(cid: Cid) -> str:
 
 def render_preview(wanted: ContentRequest, cid: Cid, size: int, value: Value) -> str:
     """The page as HTML."""
-    path = wanted.path
-    href = path_links(path.namespace, path.root).crumbs
-    crumbs = [(visible(path.root), href)]
-    for name in path.segments:
-        href = f"{href}/{segment(name)}"
-        crumbs.append((visible(name), href))
+    links = links_for(wanted)
     return _TEMPLATE.render(
-        title=visible(str(path)),
-        namespace=path.namespace,
-        crumbs=crumbs,
+        title=visible(str(wanted.path)),
+        namespace=links.namespace,
+        crumbs=crumbs_of(links, wanted.path.segments),
         cid=str(cid),
         codec=codec_name(cid.codec),
         code=f"0x{cid.codec:x}",
         size=human_size(size),
-        tree=_tree(value),
+        tree=_tree(value, links),
         max_rows=MAX_ROWS,
     )
 
 
-def _tree(value: Value) -> Markup:
+def _tree(value: Value, links: Links) -> Markup:
     """Nested lists; every text that comes out of the block is escaped here."""
-    lines = list(islice(_lines(value), MAX_ROWS + 1))
+    lines = list(islice(_lines(value, links), MAX_ROWS + 1))
     if len(lines) > MAX_ROWS:
         lines = [*lines[:MAX_ROWS], (lines[-1][0], "<li>…")]
     html: list[str] = []
@@ -84,9 +79,9 @@ def _tree(value: Value) -> Markup:
     return Markup("\n".join(html))  # noqa: S704 - each line is escaped
 
 
-def _lines(value: Value) -> Iterator[tuple[int, str]]:
+def _lines(value: Value, links: Links) -> Iterator[tuple[int, str]]:
     """Each value with how deep it lies, parents first."""
-    yield 1, f"<li>{_shown(value)}"
+    yield 1, f"<li>{_shown(value, links)}"
     waiting = [_children(value)]
     while waiting:
         entry = next(waiting[-1], None)
@@ -94,7 +89,7 @@ def _lines(value: Value) -> Iterator[tuple[int, str]]:
             waiting.pop()
             continue
         name, child = entry
-        yield len(waiting) + 1, f"<li><strong>{escape(_cut(name))}</strong>: {_shown(child)}"
+        yield len(waiting) + 1, f"<li><strong>{escape(_cut(name))}</strong>: {_shown(child, links)}"
         waiting.append(_children(child))
 
 
@@ -107,10 +102,10 @@ def _children(value: Value) -> Iterator[tuple[str, Value]]:
     return iter(entries)
 
 
-def _shown(value: Value) -> str:
+def _shown(value: Value, links: Links) -> str:
     if isinstance(value, Cid):
         # A CID has letters and digits only.
-        return f'<a class="cid" translate="no" href="/ipfs/{value}">{value}</a>'
+        return f'<a class="cid" translate="no" {links.to_block(str(value))}>{value}</a>'
     if isinstance(value, str):
         return f"“{escape(_cut(value))}”"
     if isinstance(value, bytes):

@@ -8,17 +8,13 @@ from gateway.formats.content_headers import content_headers
 from gateway.formats.directory_page import (
     PAGE_ENTRIES,
     DirectoryPage,
-    Links,
     Listed,
-    dnslink_links,
     listing_etag,
-    path_links,
     render_directory,
-    subdomain_links,
 )
 from gateway.formats.file import represent_file
+from gateway.formats.page_links import links_for
 from gateway.formats.pages import PAGE_HEADERS
-from gateway.hosts import Kind
 from gateway.redirects import moved
 from gateway.representation import Representation
 from gateway.request import ContentRequest
@@ -57,7 +53,7 @@ async def _represent_listing(blocks: BlockReader, wanted: ContentRequest, found:
     entries, following = await page_of(blocks, found.cid, wanted.cursor, min(wanted.limit, PAGE_ENTRIES))
     whole = following is None and not wanted.cursor
     page = DirectoryPage(
-        links=_links(wanted),
+        links=links_for(wanted),
         cid=str(found.cid),
         path=wanted.path.segments,
         entries=[_listed(entry) for entry in entries],
@@ -71,15 +67,6 @@ async def _represent_listing(blocks: BlockReader, wanted: ContentRequest, found:
         headers=content_headers(wanted, found, listing=True) | dict(PAGE_HEADERS),
         body=render_directory(page).encode("utf-8", "replace"),
     )
-
-
-def _links(wanted: ContentRequest) -> Links:
-    origin, path = wanted.origin, wanted.path
-    if not origin.root:
-        return path_links(path.namespace, path.root)
-    if origin.kind is Kind.SUBDOMAIN:
-        return subdomain_links(path.namespace, path.root, origin.host)
-    return dnslink_links(origin.host)
 
 
 def _listed(entry: Link) -> Listed:

@@ -23,6 +23,7 @@ _ENDPOINTS = (
     ("POST", "/ipfs/", "upload a file, a form, a CAR or a TAR; the answer has the CID"),
     ("PUT", "/ipfs/{cid}/{path}", "a new root with the body at that path"),
     ("DELETE", "/ipfs/{cid}", "stop keeping what you uploaded"),
+    ("GET", "/api/v1/docs", "the files of your key, and the rest of the API"),
     ("GET", "/version", "which version runs here"),
     ("GET", "/healthz", "whether it runs; /readyz whether it can serve"),
 )

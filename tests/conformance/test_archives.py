@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.formats import REPRESENT
-from gateway.names import NoNames
 from gateway.negotiation import Format, Wanted
 from gateway.refusals import NotSupported
 from gateway.representation import TO_THE_END
@@ -24,6 +23,7 @@ from ipld import dag_pb
 from ipld.blocks import Block, FileSpan
 from ipld.paths import ContentPath, resolve
 from ipld.unixfs.node import Kind, Metadata, Mtime, encode_data
+from naming.names import NoNames
 from storage.memory_blocks import MemoryBlocks
 from tests.gateway.gateways import Running
 from tests.ipld.dags import blocks_of, dag_pb_block, directory, raw_leaf, small

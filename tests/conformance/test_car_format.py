@@ -10,7 +10,6 @@ import aiohttp
 import pytest
 
 from gateway.formats.car import represent_car
-from gateway.names import NoNames
 from gateway.negotiation import Format, Wanted
 from gateway.representation import TO_THE_END, Representation
 from gateway.request import ContentRequest
@@ -23,6 +22,7 @@ from ipld.paths import ContentPath, resolve
 from ipld.unixfs.directory import build_directory
 from ipld.unixfs.node import Link
 from ipld.unixfs.profiles import UNIXFS_V1_2025
+from naming.names import NoNames
 from storage.memory_blocks import MemoryBlocks
 from tests.gateway.gateways import Running
 from tests.ipld.dags import Watched, blocks_of, directory, inner_node, raw_leaf, small

@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from gateway.forwarded import Proxies
 from gateway.hosts import HostRules, Hosts
-from ipld.cid import Cid
+from ipld.blocks import Block
+from ipld.cid import DAG_JSON, Cid
 from ipld.errors import NameNotFound, NameUnavailable
 from ipld.names import ResolvedName
 from ipld.paths import ContentPath
@@ -117,6 +118,33 @@ async def test_listings_link_to_the_gateway(site: Website) -> None:
         f'<a href="/ipfs/{site.cid}/%C4%85/..">..</a>'
         in (await site.get("127.0.0.1", f"/ipfs/{site.cid}/%C4%85/")).text
     )
+
+
+def dag_json(text: str) -> Block:
+    return Block(Cid.of(text.encode(), DAG_JSON), text.encode())
+
+
+@pytest.mark.parametrize("host", ["{cid}.ipfs.gw.example:81", "dag.site.example"])
+async def test_pages_of_data_link_to_where_it_is(site: Website, host: str) -> None:
+    linked = Cid.of(b"linked")
+    inner = dag_json(f'{{"a":[{{"/":"{linked}"}}]}}')
+    outer = dag_json(f'{{"b":{{"/":"{inner.cid}"}}}}')
+    await site.gate.add_blocks(inner, outer)
+    site.names.known["dag.site.example"] = f"/ipfs/{outer.cid}"
+    name = host.format(cid=outer.cid)
+    page = (await site.get(name, "/b/", Accept="text/html")).text
+    # Nothing is mounted on these hosts.
+    assert 'href="/ipfs/' not in page
+    if host.startswith("{cid}"):
+        assert f'href="//gw.example:81/ipfs/{outer.cid}">{outer.cid}</a>/' in page
+        assert f'href="//gw.example:81/ipfs/{outer.cid}/b">b</a>' in page
+        assert f'href="//gw.example:81/ipfs/{linked}">' in page
+    else:
+        assert (
+            '/ipns/<a href="//dag.site.example/">dag.site.example</a>/<a href="//dag.site.example/b">b</a>'
+            in page
+        )
+        assert f'href="https://cid.ipfs.tech/#{linked}" target="_blank"' in page
 
 
 async def test_directories_get_their_slash_on_their_own_host(site: Website) -> None:
@@ -255,10 +283,18 @@ async def test_strict_hosts_answer_for_themselves_only() -> None:
         assert (await gate.get("/healthz", Host="127.0.0.1")).status == 200
 
 
+async def test_what_is_not_there_says_where_to_look(site: Website) -> None:
+    found = await site.get("127.0.0.1", "/nothing")
+    assert (found.status, "content is at /ipfs/<cid>" in found.text) == (404, True)
+    found = await site.gate.write("POST", "/version")
+    assert (found.status, "which takes GET, HEAD" in found.text) == (405, True)
+
+
 async def test_subdomains_are_read_only(site: Website) -> None:
     host = f"{site.cid}.ipfs.gw.example"
     found = await site.gate.write("PUT", "/x", b"x", Host=host)
     assert (found.status, found.headers["Allow"]) == (405, "GET,HEAD,OPTIONS")
+    assert "websites: they are read only" in found.text
     found = await site.gate.ask("OPTIONS", "/x", {"Host": host})
     assert (found.status, found.headers["Access-Control-Allow-Origin"]) == (200, "*")
     assert (await site.gate.ask("HEAD", "/hello", {"Host": host})).headers["Content-Length"] == "5"
@@ -324,12 +360,15 @@ async def test_absolute_targets_name_the_host(site: Website, version: str) -> No
     assert f"Location: http://{site.cid}.ipfs.gw.example:99/a%2Fb\r\n".encode() in answer
 
 
-async def test_a_tunnel_ends_here(site: Website) -> None:
+# As `curl --proxytunnel --proxy1.0` does it: the connection of HTTP/1.0 stays where the client asks for that.
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_tunnel_ends_here(site: Website, version: str) -> None:
     async with asyncio.timeout(10):
         reader, writer = await asyncio.open_connection("127.0.0.1", site.gate.port)
-        writer.write(b"CONNECT gw.example:80 HTTP/1.1\r\nHost: gw.example:80\r\n\r\n")
+        stays = "Host: gw.example:80\r\nProxy-Connection: Keep-Alive\r\n\r\n"
+        writer.write(f"CONNECT gw.example:80 HTTP/{version}\r\n{stays}".encode())
         head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200 ")
+        assert head.startswith(f"HTTP/{version} 200 ".encode())
         assert b"\r\ncontent-length:" not in head.lower()
         assert b"\r\ntransfer-encoding:" not in head.lower()
         host = f"{site.cid}.ipfs.gw.example"

@@ -9,7 +9,6 @@ from contextlib import aclosing
 import pytest
 
 from gateway.formats.dir_json import AHEAD, GROUP, represent_dir_json
-from gateway.names import NoNames
 from gateway.negotiation import Format, Wanted
 from gateway.representation import TO_THE_END, Representation
 from gateway.request import ContentRequest
@@ -20,6 +19,7 @@ from ipld.cid import DAG_PB, Cid
 from ipld.errors import StoreUnavailable, WrongKind
 from ipld.paths import ContentPath, resolve
 from ipld.unixfs.paging import InvalidCursor
+from naming.names import NoNames
 from storage.memory_blocks import MemoryBlocks
 from tests.gateway.gateways import Running
 from tests.ipld.dags import Watched, dag_pb_block, directory, file_message, raw_leaf, wrapped_leaf

@@ -13,6 +13,7 @@ from auth.errors import Forbidden, KeysUnavailable, Unauthenticated
 from gateway import refusals
 from gateway.errors import errors_middleware, reason_of, status_of
 from gateway.ranges import MalformedRange, UnsatisfiableRange
+from gateway.request import CONTENT_PATH
 from gateway.response_headers import complete_headers
 from ipld import errors as ipld
 
@@ -26,6 +27,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 def fail(aiohttp_client: Callable[[web.Application], Awaitable[Client]]) -> Fail:
     async def start(exc: Exception, *, after: bytes = b"") -> Client:
         async def handler(request: web.Request) -> web.StreamResponse:
+            request[CONTENT_PATH] = request.path
             if after:
                 response = web.StreamResponse()
                 await response.prepare(request)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from gateway.host_names import HostName
 from gateway.hosts import LOCALHOST, MAX_REMEMBERED, HostRules, Hosts, Kind
+from gateway.redirects import as_sent
 from gateway.refusals import BadRequest
-from gateway.subdomains import RootedPath, as_sent, canonical_label, root_of_label, subdomain_url
+from gateway.subdomains import RootedPath, canonical_label, root_of_label, subdomain_url
 from ipld.cid import DAG_PB, LIBP2P_KEY, Cid
 
 V1 = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
@@ -163,7 +164,11 @@ def test_answers_are_shared_only_where_hosts_serve_the_same() -> None:
         for host in ("a.example", "plain.example", "gw.example", "ported.example:81", f"{V1}.ipfs.gw.example")
     ]
     assert keys == ["", "", None, "verifiable\n", f"{V1}.ipfs.gw.example\n"]
-    assert HOSTS.of("site.example").key is None
+    site = HOSTS.of("site.example")
+    assert (site.key, site.without_root().key) == ("site.example\n", "")
+    listed = HOSTS.of("plain.example:81")
+    assert (listed.as_website().key, listed.without_root().key) == ("plain.example:81\n", "")
+    assert HOSTS.of(f"{KEY}.ipns.gw.example").key == f"{KEY}.ipns.gw.example\n"
     assert Hosts(deserialized=False).of("a.example").key == "verifiable\n"
     # The port alone may be listed: another one has other rules.
     assert HOSTS.of("ported.example").key == ""

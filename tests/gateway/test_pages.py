@@ -13,15 +13,12 @@ from hypothesis import strategies as st
 
 from gateway.formats.directory_page import (
     DirectoryPage,
-    Links,
     Listed,
-    dnslink_links,
     listing_etag,
-    path_links,
     render_directory,
-    subdomain_links,
 )
 from gateway.formats.error_page import ErrorPage, render_error
+from gateway.formats.page_links import Links, dnslink_links, path_links, subdomain_links
 from gateway.formats.pages import PAGE_HEADERS, human_size
 from gateway.formats.welcome_page import Welcome, render_welcome, render_welcome_text
 

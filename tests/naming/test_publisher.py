@@ -85,6 +85,16 @@ async def test_several_gateways_publish_one_name_at_once(records: RecordStore, n
     assert sorted(record.sequence for record in done) == list(range(10))
 
 
+async def test_after_the_highest_sequence_there_is_no_other(
+    records: RecordStore, named_keys: NamedKeys
+) -> None:
+    it, owner = publisher(records, named_keys), Owner()
+    key = await it.ring.add("blog", ME, owner.key)
+    await records.put(owner.name, owner.record(2**64 - 1), Origin.GIVEN)
+    with pytest.raises(InvalidPublication, match="highest sequence"):
+        await it.publish(key, HELLO)
+
+
 async def test_two_gateways_make_one_key(records: RecordStore, named_keys: NamedKeys) -> None:
     it = publisher(records, named_keys)
     keys = await asyncio.gather(*(it.key_of("blog", ME, admin=False) for _ in range(4)))
