@@ -227,7 +227,7 @@ async def test_what_is_not_there(gate: Running, accept: str) -> None:
         ("/ipfs/QmInvalidCID", 400, None, 'invalid path "/ipfs/QmInvalidCID"'),
         ("/ipfs/", 400, None, "invalid path"),
         ("/ipns/example.org", 404, "/ipns/example.org", "leads nowhere"),
-        ("/nowhere", 404, None, "Not Found"),
+        ("/nowhere", 404, None, "nothing is at this path"),
     ]
     for target, status, path, words in cases:
         answer = await gate.get(target, Accept=accept)

@@ -379,6 +379,11 @@ async def test_a_tunnel_ends_here(site: Website, version: str) -> None:
         writer.close()
 
 
+async def test_absolute_targets_name_the_scheme(site: Website) -> None:
+    raw = f"GET HTTPS://gw.example/ipfs/{site.cid} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert f"Location: https://{site.cid}.ipfs.gw.example/\r\n".encode() in await site.gate.raw(raw.encode())
+
+
 async def test_a_tunnel_for_tls_is_refused(site: Website) -> None:
     raw = b"CONNECT gw.example:443 HTTP/1.1\r\nHost: gw.example:443\r\nConnection: close\r\n\r\n"
     answer = await site.gate.raw(raw)

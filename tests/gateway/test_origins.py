@@ -27,6 +27,7 @@ HOSTS = Hosts(
         "gw.example": HostRules(subdomains=True),
         "www.example": HostRules(paths=()),
         "empty.example": HostRules(paths=()),
+        "files.example": HostRules(paths=("/ipfs/",)),
     },
     sites=["site.example"],
 )
@@ -205,6 +206,13 @@ async def test_a_uri_needs_no_slash_before_it(site: Website) -> None:
     for target in ("/ipfs?uri=", "/ipfs/?uri=", "/ipns?uri="):
         found = await site.gate.get(f"{target}ipfs:/{site.cid}/x%20y")
         assert (found.status, found.headers.get("Location")) == (301, f"/ipfs/{site.cid}/x%20y")
+
+
+async def test_a_host_gives_no_answer_of_another_to_a_path_that_it_does_not_serve(site: Website) -> None:
+    for _ in range(3):
+        assert (await site.gate.get("/ipns/site.example/hello", Host="127.0.0.1")).body == b"hello"
+        assert (await site.gate.get("/ipns/site.example/hello", Host="files.example")).status == 404
+        assert (await site.gate.get(f"/ipfs/{site.cid}/hello", Host="files.example")).body == b"hello"
 
 
 async def test_who_wants_no_effort_is_told_nothing_of_a_website_that_would_have_to_be_asked_for() -> None:

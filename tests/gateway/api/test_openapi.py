@@ -117,12 +117,12 @@ async def check(url: str, key: str, files: list[str]) -> None:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
-        assert process.stdout is not None
-        said = await asyncio.wait_for(process.stdout.read(), 3 * SECONDS)
-    finally:
-        if process.returncode is None:
-            process.kill()
+        # To its end, and not only to that of its output: one that was still ending must not be killed.
+        said, _ = await asyncio.wait_for(process.communicate(), 3 * SECONDS)
+    except TimeoutError:
+        process.kill()
         await process.wait()
+        raise
     print(said.decode())
     if process.returncode:
         pytest.fail(said.decode())
