@@ -16,7 +16,6 @@ from multidict import istr
 
 from gateway.access_log import AccessLog, Line
 from gateway.context import Gateway
-from gateway.hosts import Kind
 from gateway.request import accept_of
 from gateway.request_id import HEADER, request_id
 from gateway.response_headers import SERVER
@@ -52,9 +51,13 @@ def fast_lane(gateway: Gateway, access_log: AccessLog | None, rest: Handler) -> 
             return await rest(request)
         headers = request.headers
         origin = hosts.known(proxies.host(request))
-        if origin is None or origin.key is None:
+        if origin is None:
             return await rest(request)
-        shown = answers.get((origin.key + request.raw_path, accept_of(request)))
+        target, accept = request.raw_path, accept_of(request)
+        shown = None if origin.key is None else answers.get((origin.key + target, accept))
+        website = origin.site if origin.website_key is None else ""
+        if shown is None and origin.website_key is not None:
+            shown, website = answers.get((origin.website_key + target, accept)), origin.site
         if shown is None or shown.body is None or len(shown.body) > WHOLE_BYTES or _is_special(request):
             return await rest(request)
         started = time.perf_counter()
@@ -65,9 +68,7 @@ def fast_lane(gateway: Gateway, access_log: AccessLog | None, rest: Handler) -> 
         metrics.hit(shown.status, len(shown.body))
         if access_log is not None:
             line = _line(request, identifier, response.status, len(shown.body), started)
-            # On a listed host, what is kept under its own key are answers to content paths.
-            is_website = origin.root and origin.kind is not Kind.LISTED
-            access_log.add(replace(line, host=origin.site) if is_website else line)
+            access_log.add(replace(line, host=website) if website else line)
         return response
 
     return handle

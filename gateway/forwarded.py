@@ -39,7 +39,9 @@ class Proxies:
         return request.headers.get(hdrs.HOST)
 
     def scheme(self, request: web.BaseRequest) -> str:
-        """`https` where a trusted proxy says so."""
+        """`https` where a trusted proxy, or an absolute-form target, says so."""
+        if request.raw_path[:8].lower() == "https://":
+            return "https"
         if self._networks and X_FORWARDED_PROTO in request.headers and self.trusts(request):
             return "https" if _nearest(request, X_FORWARDED_PROTO).lower() == "https" else "http"
         return "http"

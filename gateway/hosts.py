@@ -30,10 +30,12 @@ class HostRules:
 
     def serves(self, path: str) -> bool:
         """Whether a path is one of those, or lies below."""
-        return any(path == prefix or path.startswith(prefix + "/") for prefix in self._prefixes())
+        return any(path == prefix or path.startswith(prefix + "/") for prefix in self.prefixes)
 
-    def _prefixes(self) -> Iterable[str]:
-        return (prefix.rstrip("/") for prefix in self.paths)
+    @property
+    def prefixes(self) -> list[str]:
+        """The paths in one form."""
+        return [prefix.rstrip("/") for prefix in self.paths]
 
 
 # As Kubo: browsers resolve every name under localhost to this machine.
@@ -57,7 +59,8 @@ class Origin:
 
     `host` is what links lead to, with its port: of a subdomain, that of its gateway. Subdomains and sites
     have a content root, `/{namespace}/{root}`; a subdomain whose label is not `label` is to be redirected.
-    `key` keeps the answers of different origins apart; None where none are kept.
+    `key` keeps the answers of different origins apart; None where none are kept. Of a listed host it is that
+    of content paths, and `website_key` that of its website.
     """
 
     kind: Kind
@@ -68,6 +71,7 @@ class Origin:
     label: str = ""
     moved: bool = False
     key: str | None = ""
+    website_key: str | None = None
 
     @property
     def prefix(self) -> str:
@@ -83,7 +87,7 @@ class Origin:
 
     def as_website(self) -> Origin:
         """The same host, where it has a content root of its own."""
-        return replace(self, key=f"{self.host}\n") if self.kind is Kind.LISTED else self
+        return self if self.website_key is None else replace(self, key=self.website_key)
 
     def without_root(self) -> Origin:
         """The same host as a path gateway."""
@@ -182,15 +186,17 @@ def _usable(host: str, rules: HostRules | None) -> HostRules | None:
 
 
 def _listed(name: HostName, host: str, rules: HostRules) -> Origin:
-    # What was kept for other hosts goes for this one too, where its rules leave nothing out.
-    plain = not rules.subdomains and rules.serves("/ipfs")
     root = name.lower if rules.dnslink and not name.is_address and "." in name.name else ""
-    return Origin(Kind.LISTED, host, rules, "ipns", root, key=_key(rules) if plain else None)
+    key = None if rules.subdomains else _key(rules)
+    return Origin(Kind.LISTED, host, rules, "ipns", root, key=key, website_key=f"{host}\n" if root else None)
 
 
 def _key(rules: HostRules) -> str:
-    # No target has a line break: what is kept for one origin is never found for another.
-    return "" if rules.deserialized else "verifiable\n"
+    """What is kept for one host goes for all that serve the same paths in the same way."""
+    # No target has a line break: what is kept under one key is never found under another.
+    everything = all(rules.serves(f"/{namespace}") for namespace in NAMESPACES)
+    paths = "" if everything else ",".join(sorted(rules.prefixes)) + "\n"
+    return paths if rules.deserialized else f"verifiable\n{paths}"
 
 
 def _root(namespace: str, given: str, host: str, rules: HostRules) -> Origin:

@@ -192,7 +192,8 @@ def round_trips(url, account, data, size):
                     if header:
                         response.read()
                 ranges = [headers.get("Range", "all") for _, _, headers in proxy.requests]
-                print(f"  cold {size // MIB} MiB, {name}: {asked} requests and {first * 1e3:.0f} ms to the first byte; {ranges}")
+                when = f"{asked} requests and {first * 1e3:.0f} ms to the first byte"
+                print(f"  cold {size // MIB} MiB, {name}: {when}; {ranges}", flush=True)
 
 
 def main():

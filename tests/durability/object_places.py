@@ -63,6 +63,8 @@ def bucket(data: Path, server: str | None = None) -> Iterator[Place]:
             "FILEBASE_IPFS_API_SECRET": account.secret,
             "UNIXFS_PROFILE": "unixfs-v1-2025",
             "S3_PART_BYTES": str(5 * MIB),
+            # A bucket that said no CID for so long gives none: later starts do not wait for it.
+            "FILEBASE_CID_TIMEOUT": "1s",
         }
         yield Place(lambda: asyncio.run(_look(account)), settings, largest=25 * MIB, longest=2.5)
 

@@ -28,6 +28,7 @@ from storage import (
     UploadError,
     UploadResult,
     ValidationError,
+    filebase_bucket,
     open_storage,
 )
 from storage.errors import failing_as
@@ -43,6 +44,11 @@ from tests.storage.stores import MIB, cut, join, pieces
 
 README = Path(__file__).parents[2] / "README.md"
 MISSING = Cid.of(b"nobody has this")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filebase_bucket, "FIRST_SECONDS", 0.2)
 
 
 @pytest_asyncio.fixture
@@ -163,9 +169,10 @@ async def test_what_cannot_be_read(opened: Storage, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["", "nonsense", "/ipns/docs.ipfs.tech", "/ipfs/", f"{MISSING}/%zz"])
-async def test_what_is_no_place(opened: Storage, what: str) -> None:
-    with pytest.raises(ValidationError):
-        await read(opened, what)
+async def test_what_is_no_place(tmp_path: Path, dsn: str, what: str) -> None:
+    async with open_storage(tmp_path, dsn) as opened:
+        with pytest.raises(ValidationError):
+            await read(opened, what)
 
 
 async def test_arguments_that_are_wrong(opened: Storage) -> None:
