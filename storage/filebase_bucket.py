@@ -94,7 +94,7 @@ class Bucket:
     async def _ask(self) -> BucketKind:
         await self._objects.check()
         answered: Mapping[str, str] = {}
-        deadline = FIRST_SECONDS
+        deadline = min(FIRST_SECONDS, self._cid_timeout)
         try:
             head = await self._objects.describe(PROBE_KEY)
             # It had the time that any import is given: what it says now is its answer.

@@ -91,6 +91,8 @@ async def opened(url: str, database: str, data: Path, largest: str = "1MiB") -> 
             "FILEBASE_IPFS_API_SECRET": account.secret,
             "FILEBASE_BUCKET_NAME": account.bucket,
             "MAX_UPLOAD_BYTES": largest,
+            # No wait for a CID that no server here gives.
+            "FILEBASE_CID_TIMEOUT": "200ms",
         }
     )
     with listen.bind("127.0.0.1", 0) as bound:
