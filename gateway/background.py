@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 
 from gateway.metrics import Metrics
-from ipld.errors import StoreUnavailable
 from naming.publisher import Publisher
 from storage.content import Content
-
-logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
 # How often records of ours are looked over; the shortest lifetime of one is six times that.
 RENEW_SECONDS = 600.0
-
-
-@asynccontextmanager
-async def repeated(work: Callable[[], Awaitable[None]], seconds: float) -> AsyncGenerator[None, None]:
-    """Do the work now and then every so many seconds, until the block is left.
-
-    A store that cannot be asked is asked again the next time.
-    """
-
-    async def repeat() -> None:
-        while True:
-            try:
-                await work()
-            except StoreUnavailable as error:
-                logger.warning("put off for %.0f seconds: %s", seconds, error)
-            await asyncio.sleep(seconds)
-
-    task = asyncio.create_task(repeat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def sweeping(content: Content, metrics: Metrics, longest_upload: float) -> Callable[[], Awaitable[None]]:

@@ -54,7 +54,7 @@ async def _own_handler(request: web.Request, gateway: Gateway, origin: Origin) -
     """What answers on this host; None where the routes do."""
     path, _ = target_of(request)
     if origin.kind is Kind.SUBDOMAIN:
-        return _redirect_label(gateway, origin) if origin.moved else get_content
+        return _redirect_to(gateway, _in_one_form(request, gateway, origin)) if origin.moved else get_content
     is_content = origin.kind is Kind.LISTED and _is_content(path)
     if is_content and origin.rules.serves(path):
         reading = request.method in READS and origin.rules.subdomains
@@ -129,17 +129,12 @@ def _subdomain_of(request: web.Request, gateway: Gateway, origin: Origin) -> str
     return subdomain_url(scheme, label, rooted.namespace, origin.host, target)
 
 
-def _redirect_label(gateway: Gateway, origin: Origin) -> Handler:
-    """To the one form of the root, so that the same content has one origin."""
-
-    async def redirect(request: web.Request) -> web.StreamResponse:
-        scheme = gateway.proxies.scheme(request)
-        raw_path, query = target_of(request)
-        target = raw_path + (f"?{query}" if query else "")
-        url = subdomain_url(scheme, origin.label, origin.namespace, origin.host, target)
-        return await send(request, moved(url))
-
-    return redirect
+def _in_one_form(request: web.Request, gateway: Gateway, origin: Origin) -> str:
+    """The URL under the one label of the root, so that the same content has one origin."""
+    raw_path, query = target_of(request)
+    target = raw_path + (f"?{query}" if query else "")
+    scheme = gateway.proxies.scheme(request)
+    return subdomain_url(scheme, origin.label, origin.namespace, origin.host, target)
 
 
 def _redirect_to(gateway: Gateway, url: str) -> Handler:

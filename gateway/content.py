@@ -53,18 +53,19 @@ async def get_content(request: web.Request) -> web.StreamResponse:
 
 
 async def _find(request: web.Request, gateway: Gateway, question: Question) -> Representation:
-    elsewhere = None if ORIGIN in request and request[ORIGIN].root else redirected(*target_of(request))
+    origin = request.get(ORIGIN, PATH_ORIGIN)
+    elsewhere = None if origin.root else redirected(*target_of(request))
     if elsewhere is not None:
         return elsewhere
     epoch = gateway.answers.epoch
     wanted = ContentRequest.parse(request, gateway.limits.path_bytes)
-    if not wanted.origin.rules.deserialized:
+    if not origin.rules.deserialized:
         require_verifiable(wanted)
     names, began = NamesAsked(names_for(request, gateway)), time.monotonic()
     # A TimeoutError here is 504: the content may exist and could not be found in time.
     async with asyncio.timeout(gateway.limits.send.retrieval_timeout):
         shown = await _answer(gateway, wanted, names)
-    if wanted.origin.key is None:
+    if origin.key is None:
         return shown
     if not wanted.path.mutable:
         gateway.answers.put(question, shown, epoch)

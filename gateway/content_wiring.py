@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from config.settings import Settings
 from config.values import seconds_of_day
-from gateway.background import FLUSH_SECONDS, counting, repeated, sweeping
+from gateway.background import FLUSH_SECONDS, counting, sweeping
 from gateway.metrics import Metrics
 from ipld.blocks import BlockReader
 from storage import direct_uploads
@@ -20,6 +20,7 @@ from storage.jobs import CLEANUP, DELETE_OBJECT, Jobs, Work, working
 from storage.places import OpenPlace
 from storage.postgres_files import PostgresFiles
 from storage.postgres_index import PostgresIndex
+from storage.repeated import repeated
 from storage.retention import clean_up
 from storage.upload_log import PostgresUploadLog, prune
 

@@ -17,11 +17,12 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from config.settings import Settings
 from gateway.access_log import AccessLog
 from gateway.app import create_app
-from gateway.background import RENEW_SECONDS, renewing, repeated
+from gateway.background import RENEW_SECONDS, renewing
 from gateway.context import Gateway
 from gateway.fast_lane import fast_lane
 from gateway.response_headers import SERVER
 from gateway.wiring import open_gateway
+from storage.repeated import repeated
 
 logger = logging.getLogger(__name__)
 

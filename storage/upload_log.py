@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,6 +13,7 @@ from typing import Protocol
 from uuid import UUID
 
 from ipld.errors import StoreUnavailable
+from storage.repeated import repeated
 from storage.transactions import Connection, Pool, unavailable_is_said
 from storage.uninterrupted import uninterrupted
 
@@ -127,19 +127,10 @@ class PostgresUploadLog:
     @asynccontextmanager
     async def flushing(self, seconds: float = FLUSH_SECONDS) -> AsyncGenerator[None, None]:
         """Write now and then until the block is left, and once more at its end."""
-
-        async def repeat() -> None:
-            while True:
-                await asyncio.sleep(seconds)
-                await self.flush()
-
-        task = asyncio.create_task(repeat())
         try:
-            yield
+            async with repeated(self.flush, seconds):
+                yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
             await self.flush()
 
 

@@ -1,0 +1,36 @@
+"""Work that is done now and then beside all else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from ipld.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def repeated(work: Callable[[], Awaitable[None]], seconds: float) -> AsyncGenerator[None, None]:
+    """Do the work now and then every so many seconds, until the block is left.
+
+    A store that cannot be asked is asked again the next time.
+    """
+
+    async def repeat() -> None:
+        while True:
+            try:
+                await work()
+            except StoreUnavailable as error:
+                logger.warning("put off for %.0f seconds: %s", seconds, error)
+            await asyncio.sleep(seconds)
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
