@@ -22,6 +22,7 @@ _LOG_BYTES = 8 << 20
 _POLL_SECONDS = 0.1
 _QUICK_DEATHS = 5
 _QUICK_SECONDS = 10.0
+_STOPS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0))
 _WATCHED = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _SETTINGS = {
     "listen_addresses": "",
@@ -117,8 +118,7 @@ def _keep(directory: str, binaries: str, owner: int) -> None:
         started = time.monotonic()
         server = _serve(directory, binaries, owner)
         if _wait_until_unused(users, server):
-            os.kill(server, signal.SIGINT)
-            os.waitpid(server, 0)
+            _stop(server)
             return
         deaths = deaths + 1 if time.monotonic() - started < _QUICK_SECONDS else 1
         sys.stderr.write(f"cidgate: the server ended by itself ({deaths} of {_QUICK_DEATHS} in a row)\n")
@@ -155,12 +155,31 @@ def _wait_until_unused(users: int, server: int) -> bool:
     return True
 
 
+def _stop(server: int) -> None:
+    """A fast shutdown; the immediate one, then death, where that does not come to its end.
+
+    Nothing is lost by either: what was committed is in the log of the database.
+    """
+    for sent, seconds in _STOPS:
+        os.kill(server, sent)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if os.waitpid(server, os.WNOHANG) != (0, 0):
+                return
+            signal.sigtimedwait(_WATCHED, _POLL_SECONDS)
+    os.kill(server, signal.SIGKILL)
+    os.waitpid(server, 0)
+
+
 def _spawn(command: list[str], owner: int, on_death: signal.Signals) -> int:
     keeper = os.getpid()
     child = os.fork()
     if child != 0:
         return child
     try:
+        # A shell starts what is in its background with SIGINT ignored: until the server has a handler of its
+        # own, the signal that stops it would be lost.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         become(owner)
         die_with_parent(on_death)

@@ -18,6 +18,7 @@ import asyncpg
 import pytest
 
 from storage import embedded_postgres as module
+from storage import postgres_keeper
 from storage.embedded_postgres import DatabaseStartError, embedded_postgres
 from storage.postgres_keeper import lock_file
 
@@ -185,6 +186,29 @@ async def test_killed_server_is_restarted(directory: Path) -> None:
         until(lambda: servers(directory) not in ([], [server]))
         assert await patiently(dsn, "SELECT count(*) FROM notes") == 0
         assert keepers(directory) == before
+
+
+def test_a_stop_is_heard_where_the_shell_ignores_interrupts() -> None:
+    """As it does for what it starts in its background; Postgres has no handler at its very beginning."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        command = ["/bin/sh", "-c", "kill -INT $$; exit 3"]
+        child = postgres_keeper._spawn(command, os.geteuid(), signal.SIGKILL)
+        status = os.waitpid(child, 0)[1]
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGINT
+
+
+def test_a_server_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_keeper, "_STOPS", ((signal.SIGINT, 0.2), (signal.SIGQUIT, 0.2)))
+    deaf = f"trap 'echo >> {tmp_path}/heard' INT QUIT; echo > {tmp_path}/ready; while :; do sleep 0.02; done"
+    child = postgres_keeper._spawn(["/bin/sh", "-c", deaf], os.geteuid(), signal.SIGKILL)
+    until((tmp_path / "ready").exists)
+    postgres_keeper._stop(child)
+    assert not Path(f"/proc/{child}").exists()
+    assert (tmp_path / "heard").read_text() == "\n\n", "it was asked twice before"
 
 
 def test_everything_killed_at_once(directory: Path) -> None:
@@ -382,7 +406,7 @@ async def test_cancelled_start_leaves_nothing(directory: Path) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    until(lambda: not processes(directory))
+    until(lambda: not processes(directory), 60.0)
     async with embedded_postgres(directory) as dsn:
         assert await fetch(dsn, "SELECT 1") == 1
 
