@@ -18,8 +18,8 @@ from gateway.access_log import AccessLog, Line
 from gateway.context import Gateway
 from gateway.request import accept_of
 from gateway.request_id import HEADER, request_id
-from gateway.response_headers import SERVER
 from gateway.streaming import WHOLE_BYTES
+from gateway.whole_answer import whole_answer
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -62,12 +62,10 @@ def fast_lane(gateway: Gateway, access_log: AccessLog | None, rest: Handler) -> 
             return await rest(request)
         started = time.perf_counter()
         identifier = request_id(headers.get(HEADER))
-        response = web.Response(body=shown.body, status=shown.status, headers=shown.wire)
-        response.headers[HEADER] = identifier
-        response.headers[hdrs.SERVER] = SERVER
+        response = whole_answer(request, shown, identifier)
         metrics.hit(shown.status, len(shown.body))
         if access_log is not None:
-            line = _line(request, identifier, response.status, len(shown.body), started)
+            line = _line(request, identifier, shown.status, len(shown.body), started)
             access_log.add(replace(line, host=website) if website else line)
         return response
 

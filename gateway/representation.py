@@ -59,11 +59,17 @@ class Representation:
     kept_bytes: int = 0
     # The headers of a 200, made once: requests for hot content outnumber representations by far.
     wire: CIMultiDict[str] = field(init=False, repr=False)
+    # The same in bytes, once it was wanted; empty where it cannot be had.
+    head: bytes | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.body is not None:
             object.__setattr__(self, "size", len(self.body))
         object.__setattr__(self, "wire", _wire(self))
+
+    def keep_head(self, head: bytes) -> None:
+        """For the next request."""
+        object.__setattr__(self, "head", head)
 
     @property
     def weight(self) -> int:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
+
+import pytest
 
 from gateway.context import Limits
+from gateway.headers import parse_date
+from gateway.representation import Representation
+from gateway.whole_answer import AT_ONCE_BYTES, _head
 from tests.gateway.gateways import Running, running
 
 
@@ -26,6 +33,72 @@ async def test_both_lanes_give_the_same(gate: Running) -> None:
         assert first.headers["X-Request-Id"] != fast.headers["X-Request-Id"]
         assert "date" in fast.headers
         assert fast.headers["Server"] == "cidgate"
+
+
+def parts(raw: bytes) -> list[tuple[bytes, dict[bytes, bytes], bytes]]:
+    """Status line, headers and body of each answer of a connection."""
+    found = []
+    while raw:
+        head, _, rest = raw.partition(b"\r\n\r\n")
+        status, *lines = head.split(b"\r\n")
+        headers = dict(line.split(b": ", 1) for line in lines)
+        assert len(headers) == len(lines)
+        size = int(headers[b"Content-Length"])
+        found.append((status, headers, rest[:size]))
+        raw = rest[size:]
+    return found
+
+
+@pytest.mark.parametrize("size", [0, 1, AT_ONCE_BYTES, AT_ONCE_BYTES + 1])
+async def test_answers_in_one_piece_are_those_of_aiohttp(gate: Running, size: int) -> None:
+    """Which makes the heads of connections that end."""
+    data = os.urandom(size)
+    cid = await gate.put("x", data)
+    target = f"/ipfs/{cid}?filename=%C3%BC%22%0A.bin"
+    await gate.get(target)
+    stays = f"GET {target} HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n".encode()
+    ends = stays[:-2] + b"Connection: close\r\n\r\n"
+    answers = parts(await gate.raw(3 * stays + ends))
+    assert [answer[2] for answer in answers] == [data] * 4
+    assert [answer[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 4
+    for _, headers, _ in answers[:3]:
+        assert abs((parse_date(headers[b"Date"].decode()) or 0) - time.time()) < 10
+        assert headers[b"X-Request-Id"] == b"mine"
+    assert answers[3][1].pop(b"Connection") == b"close"
+    for _, headers, _ in answers:
+        del headers[b"Date"]
+    assert answers[0] == answers[1] == answers[2] == answers[3]
+
+
+async def test_connections_that_end_are_told_so(gate: Running) -> None:
+    cid = await gate.put("x", b"hello\n")
+    await gate.get(f"/ipfs/{cid}")
+    for version, connection, answered in (("1.0", "", ""), ("1.0", "keep-alive", "keep-alive")):
+        request = f"GET /ipfs/{cid} HTTP/{version}\r\nHost: x\r\nConnection: {connection}\r\n\r\n"
+        last = f"GET /ipfs/{cid} HTTP/1.0\r\nHost: x\r\n\r\n"
+        answers = parts(await gate.raw((request + last if connection else last).encode()))
+        assert answers[0][0] == b"HTTP/1.0 200 OK"
+        assert answers[0][1].get(b"Connection", b"").decode() == answered
+
+
+async def test_a_client_that_does_not_read_is_waited_for(gate: Running) -> None:
+    """However many requests it sends before: no more is made than the sockets hold."""
+    cid = await gate.put("x", os.urandom(AT_ONCE_BYTES))
+    await gate.get(f"/ipfs/{cid}")
+    request = f"GET /ipfs/{cid} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    _, writer = await asyncio.open_connection("127.0.0.1", gate.port, limit=1024)
+    try:
+        writer.write(2000 * request)
+        await asyncio.sleep(0.5)
+        assert 0 < gate.log.getvalue().count(" GET ") < 1500
+    finally:
+        writer.transport.abort()
+
+
+def test_a_header_that_cannot_be_sent_is_left_to_aiohttp() -> None:
+    assert _head(Representation(body=b"x", headers={"X-A": "b"})).startswith(b"HTTP/1.1 200 OK\r\nX-A: b\r\n")
+    for bad in ("a\r\nSet-Cookie: x", "a\nb", "\x00", "\x7f"):
+        assert _head(Representation(body=b"x", headers={"X-A": bad})) == b""
 
 
 async def test_it_is_written_down(gate: Running) -> None:

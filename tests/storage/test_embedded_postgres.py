@@ -202,7 +202,7 @@ def test_a_stop_is_heard_where_the_shell_ignores_interrupts() -> None:
 
 
 def test_a_server_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_keeper, "_STOPS", ((signal.SIGINT, 0.2), (signal.SIGQUIT, 0.2)))
+    monkeypatch.setattr(postgres_keeper, "_STOPS", ((signal.SIGINT, 1.5), (signal.SIGQUIT, 1.5)))
     deaf = f"trap 'echo >> {tmp_path}/heard' INT QUIT; echo > {tmp_path}/ready; while :; do sleep 0.02; done"
     child = postgres_keeper._spawn(["/bin/sh", "-c", deaf], os.geteuid(), signal.SIGKILL)
     until((tmp_path / "ready").exists)
