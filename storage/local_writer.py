@@ -16,9 +16,13 @@ from ipld.blocks import Buffer
 from ipld.cid import Cid
 from ipld.errors import StoreFull, StoreUnavailable
 from storage.objects import Receipt
+from storage.past_the_cache import ALIGNMENT, PastTheCache
 from storage.writeback import begin_writeback
 
 INCOMING = ".incoming"
+# Of a file that is longer, what follows is not kept in memory by being written: smaller ones are often read
+# as soon as they are there.
+CACHED_BYTES = 32 * 1024 * 1024
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -85,6 +89,7 @@ class LocalWriter:
         self._lock = threading.Lock()
         self._closed = False
         self._path, self._descriptor = _create_locked(root / INCOMING)
+        self._past_the_cache = PastTheCache(self._path)
 
     async def write(self, data: Buffer) -> None:
         await self._in_thread(lambda: self._write_all(data, self._size), "write")
@@ -102,14 +107,20 @@ class LocalWriter:
 
     def _write_all(self, data: Buffer, offset: int) -> None:
         view = memoryview(data)
-        position = offset
+        done = 0
         with self._lock:
             self._refuse_closed()
-            while view:
-                written = os.pwrite(self._descriptor, view, position)
-                position += written
-                view = view[written:]
-            begin_writeback(self._descriptor, offset, position - offset)
+            if offset >= CACHED_BYTES:
+                done = min(-offset % ALIGNMENT, len(view))
+                self._write_cached(view[:done], offset)
+                done += self._past_the_cache.write(view[done:], offset + done)
+            self._write_cached(view[done:], offset + done)
+
+    def _write_cached(self, view: memoryview, offset: int) -> None:
+        written = 0
+        while written < len(view):
+            written += os.pwrite(self._descriptor, view[written:], offset + written)
+        begin_writeback(self._descriptor, offset, written)
 
     def _make_durable(self, head: bytes) -> None:
         # A failed fsync may have thrown dirty pages away and cleared the error, so it is never
@@ -140,6 +151,7 @@ class LocalWriter:
 
     def _close(self) -> None:
         self._closed = True
+        self._past_the_cache.close()
         with suppress(OSError):
             os.close(self._descriptor)
 
