@@ -18,10 +18,12 @@ from gateway.access_log import AccessLog, Line
 from gateway.context import Gateway
 from gateway.request import accept_of
 from gateway.request_id import HEADER, request_id
-from gateway.streaming import WHOLE_BYTES
 from gateway.whole_answer import whole_answer
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+# A body that is at hand is shared by all who read it: room for a listing of a thousand entries.
+AT_HAND_BYTES = 512 * 1024
 
 # What makes a request more than a plain read.
 _SPECIAL = (
@@ -58,7 +60,7 @@ def fast_lane(gateway: Gateway, access_log: AccessLog | None, rest: Handler) -> 
         website = origin.site if origin.website_key is None else ""
         if shown is None and origin.website_key is not None:
             shown, website = answers.get((origin.website_key + target, accept)), origin.site
-        if shown is None or shown.body is None or len(shown.body) > WHOLE_BYTES or _is_special(request):
+        if shown is None or shown.body is None or len(shown.body) > AT_HAND_BYTES or _is_special(request):
             return await rest(request)
         started = time.perf_counter()
         identifier = request_id(headers.get(HEADER))

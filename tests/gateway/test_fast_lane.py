@@ -49,7 +49,7 @@ def parts(raw: bytes) -> list[tuple[bytes, dict[bytes, bytes], bytes]]:
     return found
 
 
-@pytest.mark.parametrize("size", [0, 1, AT_ONCE_BYTES, AT_ONCE_BYTES + 1])
+@pytest.mark.parametrize("size", [0, 1, AT_ONCE_BYTES, AT_ONCE_BYTES + 1, 250_000])
 async def test_answers_in_one_piece_are_those_of_aiohttp(gate: Running, size: int) -> None:
     """Which makes the heads of connections that end."""
     data = os.urandom(size)
@@ -81,9 +81,10 @@ async def test_connections_that_end_are_told_so(gate: Running) -> None:
         assert answers[0][1].get(b"Connection", b"").decode() == answered
 
 
-async def test_a_client_that_does_not_read_is_waited_for(gate: Running) -> None:
+@pytest.mark.parametrize("size", [AT_ONCE_BYTES, 5 * AT_ONCE_BYTES])
+async def test_a_client_that_does_not_read_is_waited_for(gate: Running, size: int) -> None:
     """However many requests it sends before: no more is made than the sockets hold."""
-    cid = await gate.put("x", os.urandom(AT_ONCE_BYTES))
+    cid = await gate.put("x", os.urandom(size))
     await gate.get(f"/ipfs/{cid}")
     request = f"GET /ipfs/{cid} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     _, writer = await asyncio.open_connection("127.0.0.1", gate.port, limit=1024)
