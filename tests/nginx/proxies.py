@@ -51,10 +51,37 @@ def nginx_binary() -> str | None:
 @contextmanager
 def nginx(directory: Path, domain: str, upstream: str) -> Iterator[Proxy]:
     """Runs until the block is left."""
+    _write_certificate(directory, [domain, f"*.ipfs.{domain}", f"*.ipns.{domain}"])
+    process, proxy = _started(directory, domain, upstream)
+    try:
+        yield proxy
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+def _started(
+    directory: Path, domain: str, upstream: str, tries: int = 5
+) -> tuple[subprocess.Popen[bytes], Proxy]:
+    """On other ports where somebody was quicker to take those that were free."""
     binary = nginx_binary()
     assert binary is not None
     proxy = Proxy(free_port(), free_port(), directory / "certificate.pem")
-    _write_certificate(directory, [domain, f"*.ipfs.{domain}", f"*.ipns.{domain}"])
+    main = _configure(directory, domain, upstream, proxy)
+    command = [binary, "-p", str(directory), "-e", "stderr", "-c", str(main), "-g", "daemon off;"]
+    process = subprocess.Popen(command)
+    if _answers(proxy.https, process):
+        return process, proxy
+    assert tries > 1, "nginx ended at its start"
+    return _started(directory, domain, upstream, tries - 1)
+
+
+def _configure(directory: Path, domain: str, upstream: str, proxy: Proxy) -> Path:
     variables = {
         "GATEWAY_DOMAIN": domain,
         "CIDGATE_ADDRESS": upstream,
@@ -67,13 +94,7 @@ def nginx(directory: Path, domain: str, upstream: str) -> Iterator[Proxy]:
     (directory / "cidgate.conf").write_text(rendered)
     main = directory / "nginx.conf"
     main.write_text(string.Template(MAIN).substitute(directory=directory))
-    command = [binary, "-p", str(directory), "-e", "stderr", "-c", str(main), "-g", "daemon off;"]
-    with subprocess.Popen(command) as process:
-        try:
-            _wait_for(proxy.https, process)
-            yield proxy
-        finally:
-            process.terminate()
+    return main
 
 
 def free_port() -> int:
@@ -82,13 +103,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(100):
-        assert process.poll() is None, "nginx ended at its start"
+def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """False where it ended instead."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            return False
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+                return True
         time.sleep(0.05)
+    process.kill()
     raise TimeoutError("nginx did not start")
 
 

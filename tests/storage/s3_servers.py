@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ KEY_ID, SECRET = "test-access-key", "test-secret-key-0123456789"
 SOON = Patience(fail_max=5, rest=1.0, wait=0.01, longest_wait=0.05)
 # The smallest parts that S3 allows, so that tests of many parts stay small.
 LIMITS = S3Limits(part_bytes=5 * MIB)
-_SECONDS = 30.0
+_SECONDS = 60.0
 
 
 def free_port() -> int:
@@ -43,47 +43,48 @@ def versitygw() -> str | None:
 @contextmanager
 def moto_server() -> Iterator[str]:
     """The URL of a server that checks no signatures."""
-    port = free_port()
-    with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port) as url:
+    with _running(lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port]) as url:
         yield url
 
 
 @contextmanager
 def versity_server(binary: str, folder: Path) -> Iterator[str]:
     """The URL of a server that checks everything; the folder must be able to keep extended attributes."""
-    port = free_port()
     (folder / "data").mkdir(parents=True, exist_ok=True)
     (folder / "sidecar").mkdir(exist_ok=True)
-    command = [
-        binary,
-        "--port",
-        f"127.0.0.1:{port}",
-        "--quiet",
-        "posix",
-        "--sidecar",
-        str(folder / "sidecar"),
-    ]
+    kept = ["posix", "--sidecar", str(folder / "sidecar"), str(folder / "data")]
     keys = {"ROOT_ACCESS_KEY": KEY_ID, "ROOT_SECRET_KEY": SECRET}
-    with _running([*command, str(folder / "data")], port, **keys) as url:
+    with _running(lambda port: [binary, "--port", f"127.0.0.1:{port}", "--quiet", *kept], **keys) as url:
         yield url
 
 
 @contextmanager
-def _running(command: list[str], port: int, **more: str) -> Iterator[str]:
-    process = subprocess.Popen(
-        command, env={**os.environ, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    url = f"http://127.0.0.1:{port}"
+def _running(command: Callable[[str], list[str]], **more: str) -> Iterator[str]:
+    process, url = _started(command, more)
     try:
-        until = time.monotonic() + _SECONDS
-        while not _answers(url):
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < until, "the server does not answer"
-            time.sleep(0.05)
         yield url
     finally:
         process.terminate()
         process.wait(_SECONDS)
+
+
+def _started(
+    command: Callable[[str], list[str]], more: Mapping[str, str], tries: int = 5
+) -> tuple[subprocess.Popen[bytes], str]:
+    """On another port where somebody was quicker to take the one that was free."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        command(str(port)), env={**os.environ, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + _SECONDS
+    while not _answers(url):
+        if process.poll() is not None:
+            assert tries > 1, "the server ended"
+            return _started(command, more, tries - 1)
+        assert time.monotonic() < until, "the server does not answer"
+        time.sleep(0.05)
+    return process, url
 
 
 def _answers(url: str) -> bool:

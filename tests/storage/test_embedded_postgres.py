@@ -101,7 +101,12 @@ def user(directory: Path) -> Iterator[subprocess.Popen[str]]:
             if process.poll() is None:
                 assert process.stdin is not None
                 process.stdin.close()
-                process.wait(20)
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    # Or the end of the block would wait for it for ever.
+                    process.kill()
+                    raise
 
 
 def started(process: subprocess.Popen[str]) -> str:
