@@ -177,9 +177,10 @@ def _spawn(command: list[str], owner: int, on_death: signal.Signals) -> int:
     if child != 0:
         return child
     try:
-        # A shell starts what is in its background with SIGINT ignored: until the server has a handler of its
-        # own, the signal that stops it would be lost.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # A shell starts what is in its background with some of them ignored: until the server has handlers of
+        # its own, the signal that stops it would be lost.
+        for sent in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+            signal.signal(sent, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         become(owner)
         die_with_parent(on_death)

@@ -193,17 +193,18 @@ async def test_killed_server_is_restarted(directory: Path) -> None:
         assert keepers(directory) == before
 
 
-def test_a_stop_is_heard_where_the_shell_ignores_interrupts() -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM])
+def test_a_stop_is_heard_where_the_shell_ignores_signals(sent: signal.Signals) -> None:
     """As it does for what it starts in its background; Postgres has no handler at its very beginning."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(sent, signal.SIG_IGN)
     try:
-        command = ["/bin/sh", "-c", "kill -INT $$; exit 3"]
+        command = ["/bin/sh", "-c", f"kill -{sent} $$; exit 3"]
         child = postgres_keeper._spawn(command, os.geteuid(), signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(sent, before)
     assert os.WIFSIGNALED(status)
-    assert os.WTERMSIG(status) == signal.SIGINT
+    assert os.WTERMSIG(status) == sent
 
 
 def test_a_server_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
