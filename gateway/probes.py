@@ -15,7 +15,13 @@ def probes(pool: Pool, storage: Probe, redis: RedisBlocks | None) -> dict[str, P
     async def database() -> str | None:
         try:
             await pool.fetchval("SELECT 1")
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ) as error:
             return f"no connection ({type(error).__name__})"
         return None
 

@@ -74,7 +74,9 @@ class Epochs:
                         self._change(epoch)
                     await asyncio.sleep(_POLL_SECONDS)
             finally:
-                with suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
+                with suppress(
+                    asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError, OSError
+                ):
                     await connection.remove_listener(EPOCH_CHANNEL, self._heard)
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:

@@ -25,7 +25,12 @@ async def unavailable_is_said() -> AsyncGenerator[None, None]:
         raise StoreUnavailable("the index database did not answer in time") from error
     except asyncpg.DiskFullError as error:
         raise StoreFull("the disk of the index database is full") from error
-    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+    except (
+        OSError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        asyncpg.PostgresConnectionError,
+    ) as error:
         raise StoreUnavailable(f"the index database cannot be reached ({type(error).__name__})") from error
     except (
         asyncpg.OperatorInterventionError,

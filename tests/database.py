@@ -90,6 +90,12 @@ def named(dsn: str, name: str) -> str:
     return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
 
 
+async def confused(*_: object, **__: object) -> None:
+    """In place of a pool's `_acquire`: what asyncpg says of a connection whose server went away at a bad
+    moment, seen under load."""
+    raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+
+
 def _run(work: Coroutine[None, None, None]) -> None:
     """In a thread: a fixture may be asked for while the loop of a test runs."""
     with ThreadPoolExecutor(1) as thread:

@@ -13,6 +13,7 @@ from auth import postgres
 from auth.errors import KeysUnavailable
 from auth.keys import PREFIX, KeyRequest, Scope, hash_secret, is_well_formed, make_secret, shown
 from auth.postgres import PostgresKeys
+from tests import database as databases
 
 ADMIN = frozenset({Scope.ADMIN})
 
@@ -72,6 +73,14 @@ async def test_database_that_cannot_be_asked(database: str) -> None:
             async with asyncpg.create_pool(database, min_size=1, max_size=1) as other:
                 await _unavailable(PostgresKeys(other, timeout=0.05))
     await _unavailable(PostgresKeys(pool))
+
+
+async def test_a_connection_that_broke_at_a_bad_moment(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asyncpg.create_pool(database, min_size=1, max_size=1) as pool:
+        monkeypatch.setattr(asyncpg.pool.Pool, "_acquire", databases.confused)
+        await _unavailable(PostgresKeys(pool))
 
 
 async def _unavailable(keys: PostgresKeys) -> None:

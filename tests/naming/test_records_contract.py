@@ -12,6 +12,7 @@ from ipld.errors import InvalidRecord, StoreUnavailable
 from ipld.ipns_record import IpnsRecord
 from naming.postgres_records import Pool, PostgresRecords
 from naming.records import OlderRecord, Origin, RecordStore
+from tests import database as databases
 from tests.naming.ipns_records import HELLO, Owner
 
 
@@ -157,6 +158,14 @@ async def test_two_gateways_never_sign_one_sequence_twice(names_pool: Pool) -> N
 def _dsn(pool: Pool) -> str:
     dsn: str = pool._connect_args[0]
     return dsn
+
+
+async def test_a_connection_that_broke_at_a_bad_moment(
+    names_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asyncpg.pool.Pool, "_acquire", databases.confused)
+    with pytest.raises(StoreUnavailable, match="IPNS names"):
+        await PostgresRecords(names_pool).get(Owner().name)
 
 
 async def test_a_database_that_is_gone_is_said_plainly(names_pool: Pool) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from storage.memory_index import MemoryIndex
 from storage.postgres_index import Pool, PostgresIndex
 from storage.postgres_placing import hold, place
 from storage.postgres_uploads import upload_row
+from tests import database as databases
 
 ALICE, BOB = UUID(int=1), UUID(int=2)
 
@@ -597,6 +599,16 @@ class TestPostgres:
         with pytest.raises(StoreUnavailable):
             await index.locate([b"x"])
         with pytest.raises(StoreUnavailable):
+            await commit(index, new("k", "root"))
+
+    async def test_a_connection_that_broke_at_a_bad_moment(
+        self, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(asyncpg.pool.Pool, "_acquire", databases.confused)
+        index = PostgresIndex(pool)
+        with pytest.raises(StoreUnavailable, match="InternalClientError"):
+            await index.locate([b"x"])
+        with pytest.raises(StoreUnavailable, match="InternalClientError"):
             await commit(index, new("k", "root"))
 
     async def test_a_deadlock_is_tried_again(self, pool: Pool) -> None:
