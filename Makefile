@@ -8,7 +8,7 @@ DEV_STAMP := $(VENV)/.dev
 COVERAGE := $(if $(CI),--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix bench kill-loop kill-loop-s3 lock clean
+.PHONY: help serve test check fix bench kill-loop kill-loop-s3 outages lock clean
 
 help: ## Show what each command does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ kill-loop: $(DEV_STAMP) ## 100 times: SIGKILL during uploads, then check that no
 
 kill-loop-s3: $(DEV_STAMP) ## The same with a bucket: of versitygw where VERSITYGW or PATH has it, else of moto
 	$(BIN)/python -m tests.durability.kill_loop --rounds 100 --s3
+
+outages: $(DEV_STAMP) ## Redis, the S3 server (versitygw) and Postgres killed and started again under load
+	$(BIN)/python -m tests.durability.outages --seconds 20
 
 lock: ## Resolve the newest allowed versions and write the lock files (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras \

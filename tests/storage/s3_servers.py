@@ -43,23 +43,30 @@ def versitygw() -> str | None:
 @contextmanager
 def moto_server() -> Iterator[str]:
     """The URL of a server that checks no signatures."""
-    with _running(lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port]) as url:
+    with _running(
+        lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    ) as url:
         yield url
 
 
 @contextmanager
 def versity_server(binary: str, folder: Path) -> Iterator[str]:
     """The URL of a server that checks everything; the folder must be able to keep extended attributes."""
-    (folder / "data").mkdir(parents=True, exist_ok=True)
-    (folder / "sidecar").mkdir(exist_ok=True)
-    kept = ["posix", "--sidecar", str(folder / "sidecar"), str(folder / "data")]
     keys = {"ROOT_ACCESS_KEY": KEY_ID, "ROOT_SECRET_KEY": SECRET}
-    with _running(lambda port: [binary, "--port", f"127.0.0.1:{port}", "--quiet", *kept], **keys) as url:
+    with _running(lambda port: versity_command(binary, folder, port), **keys) as url:
         yield url
 
 
+def versity_command(binary: str, folder: Path, port: int) -> list[str]:
+    """Keeps its objects in the folder, which is made where it is missing."""
+    for name in ("data", "sidecar"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    kept = ["posix", "--sidecar", str(folder / "sidecar"), str(folder / "data")]
+    return [binary, "--port", f"127.0.0.1:{port}", "--quiet", *kept]
+
+
 @contextmanager
-def _running(command: Callable[[str], list[str]], **more: str) -> Iterator[str]:
+def _running(command: Callable[[int], list[str]], **more: str) -> Iterator[str]:
     process, url = _started(command, more)
     try:
         yield url
@@ -69,16 +76,16 @@ def _running(command: Callable[[str], list[str]], **more: str) -> Iterator[str]:
 
 
 def _started(
-    command: Callable[[str], list[str]], more: Mapping[str, str], tries: int = 5
+    command: Callable[[int], list[str]], more: Mapping[str, str], tries: int = 5
 ) -> tuple[subprocess.Popen[bytes], str]:
     """On another port where somebody was quicker to take the one that was free."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
-        command(str(port)), env={**os.environ, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(port), env={**os.environ, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     until = time.monotonic() + _SECONDS
-    while not _answers(url):
+    while not answers(url):
         if process.poll() is not None:
             assert tries > 1, "the server ended"
             return _started(command, more, tries - 1)
@@ -87,7 +94,8 @@ def _started(
     return process, url
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a server is there, whatever it says."""
     try:
         urllib.request.urlopen(url, timeout=1).close()
     except urllib.error.HTTPError as error:

@@ -1,0 +1,151 @@
+"""Postgres, Redis and an S3 server that can be killed and started again under the same address."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.storage import s3_servers
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 60.0
+# Runs the server that ships with the gateway for as long as it lives.
+_POSTGRES = """
+import asyncio, sys
+from pathlib import Path
+from storage.embedded_postgres import embedded_postgres
+async def main():
+    async with embedded_postgres(Path(sys.argv[1])) as dsn:
+        print(dsn, flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+@dataclass
+class Service:
+    """A server process; `ready` says whether it answers."""
+
+    name: str
+    command: list[str]
+    ready: Callable[[], bool]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        self.process = subprocess.Popen(
+            self.command,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + SECONDS
+        while not self.ready():
+            assert self.process.poll() is None, f"{self.name} ended"
+            assert time.monotonic() < until, f"{self.name} does not answer"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """As a crash: nobody is told."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(SECONDS)
+            self.process = None
+
+
+@dataclass(frozen=True)
+class Services:
+    """All that a gateway may depend on, and the settings that make it do so."""
+
+    postgres: Service
+    redis: Service | None
+    bucket: Service
+    settings: Mapping[str, str]
+
+    @property
+    def all(self) -> list[Service]:
+        """Those that there are."""
+        return [one for one in (self.redis, self.bucket, self.postgres) if one is not None]
+
+
+@contextmanager
+def services(folder: Path) -> Iterator[Services]:
+    """All of them running; Redis only where it is found. The folder's path must be short."""
+    settings: dict[str, str] = {}
+    with ExitStack() as stack:
+        found = Services(
+            _postgres(folder / "pg", settings),
+            _redis(folder, settings),
+            _bucket(folder / "s3", settings),
+            settings,
+        )
+        for one in found.all:
+            stack.callback(one.kill)
+            one.start()
+        account = s3_servers.account_of(settings["FILEBASE_ENDPOINT_URL"], settings["FILEBASE_BUCKET_NAME"])
+        asyncio.run(s3_servers.make_bucket(account))
+        yield found
+
+
+def _postgres(folder: Path, settings: dict[str, str]) -> Service:
+    settings["DATABASE_URL"] = (
+        f"postgresql://cidgate@/postgres?host={folder}/socket&port=5432&sslmode=disable"
+    )
+    command = [sys.executable, "-c", _POSTGRES, str(folder)]
+
+    def ready() -> bool:
+        return asyncio.run(_answers(settings["DATABASE_URL"]))
+
+    return Service("Postgres", command, ready, {"PYTHONPATH": str(ROOT)})
+
+
+async def _answers(dsn: str) -> bool:
+    import asyncpg
+
+    try:
+        connection = await asyncpg.connect(dsn, timeout=5)
+        await connection.close(timeout=5)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    return True
+
+
+def _redis(folder: Path, settings: dict[str, str]) -> Service | None:
+    binary = shutil.which("redis-server")
+    if binary is None:
+        return None
+    socket = folder / "redis.sock"
+    settings["REDIS_URL"] = f"unix://{socket}"
+    command = [binary, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
+    client = [shutil.which("redis-cli") or "redis-cli", "-s", str(socket), "ping"]
+
+    def ready() -> bool:
+        return subprocess.run(client, capture_output=True, timeout=10, check=False).stdout == b"PONG\n"
+
+    return Service("Redis", command, ready)
+
+
+def _bucket(folder: Path, settings: dict[str, str]) -> Service:
+    port = s3_servers.free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings |= {
+        "FILEBASE_ENDPOINT_URL": url,
+        "FILEBASE_BUCKET_NAME": "content",
+        "FILEBASE_IPFS_API_KEY": s3_servers.KEY_ID,
+        "FILEBASE_IPFS_API_SECRET": s3_servers.SECRET,
+    }
+    binary = s3_servers.versitygw()
+    assert binary is not None, "versitygw keeps its objects over a restart, moto does not"
+    keys = {"ROOT_ACCESS_KEY": s3_servers.KEY_ID, "ROOT_SECRET_KEY": s3_servers.SECRET}
+    command = s3_servers.versity_command(binary, folder, port)
+    return Service("the S3 server", command, lambda: s3_servers.answers(url), keys)
