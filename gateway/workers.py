@@ -20,18 +20,22 @@ logger = logging.getLogger(__name__)
 # lived that long, and one says by its exit status that it cannot start, all end.
 _QUICK_SECONDS = 2.0
 _POLL_SECONDS = 0.1
+# How long a worker may take to end beside its open requests.
+_END_SECONDS = 15.0
 
 
 class Workers:
-    """Starts `count` workers, starts those that die anew, and ends them all on SIGTERM or SIGINT.
+    """Starts `count` workers, starts those that die anew, and ends them all on SIGTERM or SIGINT: one that
+    does not end is killed a little later than `grace` seconds, which it gives its open requests.
 
     Each inherits the bound socket's port by number, and the reading end of a pipe that closes
     when this process is gone, so that none is ever left behind.
     """
 
-    def __init__(self, count: int, port: int, environ: Mapping[str, str]) -> None:
+    def __init__(self, count: int, port: int, environ: Mapping[str, str], grace: float) -> None:
         self._count = count
         self._port = port
+        self._grace = grace
         self._environ = environ
         self._running: dict[subprocess.Popen[bytes], float] = {}
         self._due: list[float] = []
@@ -47,10 +51,7 @@ class Workers:
             for number in range(self._count):
                 self._start(reading, figures, announce=number == 0)
             failed = self._watch(reading, figures)
-            for worker in self._running:
-                worker.terminate()
-            for worker in self._running:
-                worker.wait()
+            self._end()
         os.close(reading)
         os.close(writing)
         return int(failed)
@@ -78,6 +79,18 @@ class Workers:
                 self._due.remove(due)
                 self._start(reading, figures)
         return False
+
+    def _end(self) -> None:
+        for worker in self._running:
+            worker.terminate()
+        until = time.monotonic() + self._grace + _END_SECONDS
+        for worker in self._running:
+            try:
+                worker.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                logger.error("worker %d did not end and is killed", worker.pid)  # noqa: TRY400 - it hangs
+                worker.kill()
+                worker.wait()
 
     def _start(self, reading: int, figures: str, *, announce: bool = False) -> None:
         environ = {

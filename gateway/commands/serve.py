@@ -38,7 +38,7 @@ def serve(settings: Settings, workers: int | None) -> None:
     with said_plainly(), listen.bind(settings.gateway_host, settings.gateway_port) as bound:
         if count > 1:
             port = bound.getsockname()[1]
-            sys.exit(Workers(count, port, os.environ).run())
+            sys.exit(Workers(count, port, os.environ, settings.shutdown_grace).run())
         set_up_logging(settings)
         run(settings, bound, lambda gateway: announce(settings, gateway, bound))
 
