@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from aiobreaker import CircuitBreaker, CircuitBreakerError
@@ -28,12 +31,22 @@ LONGEST_WAIT = 1.0
 LOOKUP_PART = 0.75
 # Sockets open at once to one server, however many names clients think of.
 MAX_LOOKUPS = 128
+# Of these, for the names below one domain: its owner may have all of them hang.
+MAX_LOOKUPS_OF_DOMAIN = 16
 
 
 class _ServerDown(Exception):
     def __init__(self, failure: NameUnavailable) -> None:
         super().__init__(str(failure))
         self.failure = failure
+
+
+@dataclass(slots=True)
+class _Share:
+    """Room for the lookups below one domain, as long as `users` want some."""
+
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LOOKUPS_OF_DOMAIN))
+    users: int = 0
 
 
 class GuardedDns:
@@ -52,6 +65,7 @@ class GuardedDns:
         self._timeout = timeout
         self._rest = rest
         self._room = asyncio.Semaphore(MAX_LOOKUPS)
+        self._shares: dict[str, _Share] = {}
         self._breaker = CircuitBreaker(
             fail_max=fail_max, timeout_duration=timedelta(seconds=rest), exclude=[NameUnavailable]
         )
@@ -86,10 +100,24 @@ class GuardedDns:
 
     async def _within(self, seconds: float, name: str) -> TxtAnswer:
         try:
-            async with asyncio.timeout(seconds), self._room:
+            # The share first: who waits for one takes no room from others.
+            async with asyncio.timeout(seconds), self._share_of(name), self._room:
                 return await self._try(name)
         except TimeoutError as error:
             raise NameTimeout(f"DNS did not answer for {name} in time") from error
+
+    @asynccontextmanager
+    async def _share_of(self, name: str) -> AsyncGenerator[None, None]:
+        domain = ".".join(name.lower().rstrip(".").split(".")[-2:])
+        share = self._shares.setdefault(domain, _Share())
+        share.users += 1
+        try:
+            async with share.room:
+                yield
+        finally:
+            share.users -= 1
+            if not share.users:
+                del self._shares[domain]
 
     async def _try(self, name: str) -> TxtAnswer:
         retrying = AsyncRetrying(

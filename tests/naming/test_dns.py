@@ -242,6 +242,33 @@ async def test_sockets_are_bounded_whatever_is_asked(zone: Zone, monkeypatch: py
     assert most == 3
 
 
+async def test_a_domain_that_hangs_takes_no_room_from_others() -> None:
+    under_way, most = 0, 0
+
+    class Hanging:
+        async def lookup(self, name: str) -> TxtAnswer:
+            nonlocal under_way, most
+            if not name.lower().rstrip(".").endswith(".evil.test"):
+                return TxtAnswer(("found",), 0)
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(60)
+            return TxtAnswer((), 0)
+
+    guarded = GuardedDns(Hanging(), "a server", timeout=4)
+    names = [f"_dnslink.{n}.{domain}" for n in range(300) for domain in ("evil.test", "EVIL.test.")]
+    hanging = [asyncio.create_task(guarded.lookup(name)) for name in names]
+    await asyncio.sleep(0.05)
+    began = time.monotonic()
+    assert (await guarded.lookup("_dnslink.good.test")).texts
+    assert (await guarded.lookup(".")).texts
+    assert time.monotonic() - began < 1
+    assert most == guarded_dns.MAX_LOOKUPS_OF_DOMAIN
+    results = await asyncio.gather(*hanging, return_exceptions=True)
+    assert {type(result) for result in results} == {NameTimeout}
+    assert not guarded._shares
+
+
 async def test_a_lookup_that_is_given_up_opens_no_breaker(zone: Zone) -> None:
     zone.is_silent = True
     async with dns_server(zone) as url:
