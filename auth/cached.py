@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
 from auth.errors import KeysUnavailable
 from auth.keys import ApiKey, ApiKeys, KeyRequest, NewKey, hash_secret, is_well_formed
+from ipld.ending import end_loop
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +30,7 @@ async def cached_keys(keys: ApiKeys, flush_seconds: float = FLUSH_SECONDS) -> As
     try:
         yield cached
     finally:
-        flusher.cancel()
-        with suppress(asyncio.CancelledError):
-            await flusher
+        await end_loop(flusher)
         await cached.flush()
 
 

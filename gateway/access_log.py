@@ -14,6 +14,8 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
+from ipld.ending import end_loop
+
 # A line is on disk this soon; a crash loses no more than that.
 FLUSH_SECONDS = 0.2
 # One write() of about 64 KiB.
@@ -92,15 +94,14 @@ class AccessLog:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._writer is not None:
-            self._writer.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._writer
+            await end_loop(self._writer)
         self.flush()
 
     async def _write_now_and_then(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), FLUSH_SECONDS)
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await self._full.wait()
             self._full.clear()
             self.flush()
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import asyncpg
 
+from ipld.ending import end_loop
 from storage.postgres_account import give
 from storage.postgres_keeper import LOG, ROLE, SOCKET, lock_file, try_lock
 
@@ -68,9 +69,7 @@ async def embedded_postgres(directory: Path, *, user_namespaces: bool = True) ->
         try:
             yield server.dsn
         finally:
-            watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await watcher
+            await end_loop(watcher)
     finally:
         last = try_lock(users, fcntl.LOCK_EX)
         os.close(users)
@@ -92,7 +91,8 @@ class _Server:
         start = lock_file(self.directory, "start.lock")
         try:
             await _locked(start, fcntl.LOCK_EX, _START_SECONDS)
-            await asyncio.wait_for(self._until_it_answers(), _START_SECONDS)
+            async with asyncio.timeout(_START_SECONDS):
+                await self._until_it_answers()
         except TimeoutError:
             raise _failed(self.directory, "did not answer in time") from None
         finally:

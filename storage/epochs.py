@@ -11,6 +11,7 @@ from typing import TypeAlias
 import asyncpg
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, wait_random_exponential
 
+from ipld.ending import end_loop
 from storage.postgres_placing import EPOCH_CHANNEL
 from storage.transactions import unavailable_is_said
 
@@ -48,9 +49,7 @@ class Epochs:
         try:
             yield
         finally:
-            follower.cancel()
-            with suppress(asyncio.CancelledError):
-                await follower
+            await end_loop(follower)
 
     async def _follow(self) -> None:
         # Whatever it was: a gateway that stops listening would give out what was deleted, for ever.

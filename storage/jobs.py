@@ -30,6 +30,7 @@ from pgqueuer.domain.models import Job
 from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.domain.types import Channel
 
+from ipld.ending import end, end_loop
 from storage.transactions import Connection, Pool, in_transaction, unavailable_is_said
 
 logger = logging.getLogger(__name__)
@@ -165,9 +166,7 @@ async def working(
     finally:
         stop.set()
         await asyncio.wait([task], timeout=STOP_SECONDS)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end_loop(task)
 
 
 async def _work_for_ever(
@@ -180,7 +179,8 @@ async def _work_for_ever(
             # Whatever it was: jobs that nobody does are noticed by nobody.
             logger.warning("no jobs are done for %.0f seconds: %s: %s", poll, type(error).__name__, error)
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), poll)
+                async with asyncio.timeout(poll):
+                    await stop.wait()
 
 
 async def _work(
@@ -210,7 +210,7 @@ async def _work(
             manager.shutdown.set()
             await running
         finally:
-            await _ended(running, stopping)
+            await end(running, stopping)
             # Not given back as it is: statements of the library may have been cancelled half way.
             connection.terminate()
 
@@ -222,7 +222,7 @@ async def _attempt(job: Job, work: Work, stop: asyncio.Event) -> None:
     try:
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            await _ended(task)
+            await end(task)
             raise RetryRequested(delay=timedelta(0), reason="the gateway stops")
         task.result()
     except RetryRequested:
@@ -234,13 +234,4 @@ async def _attempt(job: Job, work: Work, stop: asyncio.Event) -> None:
         logger.warning("%s will be tried again in %.0f seconds: %s", job.entrypoint, pause, error)
         raise RetryRequested(delay=timedelta(seconds=pause), reason=str(error)) from error
     finally:
-        await _ended(task, stopping)
-
-
-async def _ended(*tasks: asyncio.Future[object] | asyncio.Task[object]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # Seen: whoever wanted it has asked.
+        await end(task, stopping)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
+from ipld.ending import end_loop
 from ipld.errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,4 @@ async def repeated(work: Callable[[], Awaitable[None]], seconds: float) -> Async
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end_loop(task)

@@ -65,6 +65,20 @@ def test_one_request_is_one_plain_line(target: str, agent: str) -> None:
         assert text.isascii()
 
 
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_log_that_fills_up_while_it_is_closed_is_closed(steps: int) -> None:
+    """At whatever moment: the end of the writer must not be lost in it."""
+    log = AccessLog(io.StringIO())
+    writer = asyncio.create_task(log._write_now_and_then())
+    await asyncio.sleep(0.01)
+    log._full.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    writer.cancel()
+    await asyncio.wait([writer], timeout=1)
+    assert writer.cancelled()
+
+
 async def test_lines_are_written_without_waiting_for_the_end() -> None:
     stream = io.StringIO()
     async with AccessLog(stream) as log:

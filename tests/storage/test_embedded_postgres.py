@@ -182,6 +182,31 @@ async def test_killed_keeper_is_replaced(directory: Path) -> None:
         assert keepers(directory) not in ([], [keeper])
 
 
+@pytest.mark.parametrize("steps", range(8))
+async def test_who_leaves_while_a_keeper_is_replaced_leaves(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """At whatever moment: the end of the watch must not be lost, or it would be waited for without end."""
+    answers = asyncio.Event()
+
+    async def until_it_answers(_: object) -> None:
+        await answers.wait()
+
+    monkeypatch.setattr(module._Server, "_kept", lambda _: False)
+    monkeypatch.setattr(module._Server, "_until_it_answers", until_it_answers)
+    monkeypatch.setattr(module, "_WATCH_SECONDS", 0.0)
+    directory.mkdir()
+    watcher = asyncio.create_task(module._Server(str(directory), "", True, "").watch())
+    await asyncio.sleep(0.05)
+    answers.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    watcher.cancel()
+    answers.clear()
+    await asyncio.wait([watcher], timeout=1)
+    assert watcher.cancelled()
+
+
 async def test_killed_server_is_restarted(directory: Path) -> None:
     async with embedded_postgres(directory) as dsn:
         await fetch(dsn, "CREATE TABLE notes (text text)")
