@@ -64,7 +64,7 @@ def fast_lane(gateway: Gateway, access_log: AccessLog | None, rest: Handler) -> 
             return await rest(request)
         started = time.perf_counter()
         identifier = request_id(headers.get(HEADER))
-        response = whole_answer(request, shown, identifier)
+        response = whole_answer(gateway, request, shown, identifier)
         metrics.hit(shown.status, len(shown.body))
         if access_log is not None:
             line = _line(request, identifier, shown.status, len(shown.body), started)

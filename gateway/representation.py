@@ -73,8 +73,9 @@ class Representation:
 
     @property
     def weight(self) -> int:
-        """About how many bytes of memory it takes to keep this."""
-        return 2048 + self.kept_bytes + (len(self.body) if self.body is not None else 0)
+        """About how many bytes of memory it takes to keep this, with the head that it may get."""
+        head = sum(len(name) + len(value) + 4 for name, value in self.wire.items())
+        return 2048 + head + self.kept_bytes + (len(self.body) if self.body is not None else 0)
 
     @property
     def has_ranges(self) -> bool:

@@ -85,7 +85,7 @@ async def send_stream(
     response = web.StreamResponse(status=outgoing.status, headers=outgoing.headers)
     stream = _Stream(request, response, outgoing.length)
     try:
-        async with aclosing(pieces), _stall_limit(limits.retrieval_timeout, stream.progress):
+        async with aclosing(pieces), stall_limit(limits.retrieval_timeout, stream.progress):
             await stream.send(pieces)
     except ClientLeft:
         break_connection(request)
@@ -192,7 +192,7 @@ def _refuse_surplus(promised: int | None, size: int) -> None:
 
 
 @asynccontextmanager
-async def _stall_limit(seconds: float, progress: Callable[[], object]) -> AsyncIterator[None]:
+async def stall_limit(seconds: float, progress: Callable[[], object]) -> AsyncIterator[None]:
     """Raises TimeoutError after `seconds` without progress, or once there is nobody to send to.
 
     One timer looks now and then: a write costs nothing more, and a slow client that does read is not cut off.
@@ -223,7 +223,7 @@ async def _stall_limit(seconds: float, progress: Callable[[], object]) -> AsyncI
             timer.cancel()
 
 
-def break_connection(request: web.Request) -> None:
+def break_connection(request: web.BaseRequest) -> None:
     """Reset the connection, so that no body can look complete, not even a close-delimited one."""
     transport = request.transport
     if transport is None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from gateway.context import Limits
 from gateway.headers import parse_date
 from gateway.representation import Representation
+from gateway.streaming import SendLimits
 from gateway.whole_answer import AT_ONCE_BYTES, _head
 from tests.gateway.gateways import Running, running
 
@@ -96,10 +100,77 @@ async def test_a_client_that_does_not_read_is_waited_for(gate: Running, size: in
         writer.transport.abort()
 
 
-def test_a_header_that_cannot_be_sent_is_left_to_aiohttp() -> None:
-    assert _head(Representation(body=b"x", headers={"X-A": "b"})).startswith(b"HTTP/1.1 200 OK\r\nX-A: b\r\n")
+@asynccontextmanager
+async def lazy_client(gate: Running, request: bytes, room: int = 4096) -> AsyncIterator[socket.socket]:
+    """A connection that took its requests and reads nothing, with little room for answers."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", gate.port))
+        await loop.sock_sendall(client, request)
+        async with asyncio.timeout(5):
+            while not gate.gateway.traffic.requests:
+                await asyncio.sleep(0.01)
+        yield client
+
+
+async def test_a_client_that_never_reads_is_left() -> None:
+    async with running(Limits(send=SendLimits(retrieval_timeout=0.8))) as gate:
+        cid = await gate.put("x", os.urandom(250_000))
+        await gate.get(f"/ipfs/{cid}")
+        async with lazy_client(gate, 60 * f"GET /ipfs/{cid} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) as client:
+            assert gate.gateway.traffic.requests == 1, "it counts as long as it lasts"
+            began = time.monotonic()
+            while gate.gateway.traffic.requests:
+                await asyncio.sleep(0.02)
+            assert 0.5 < time.monotonic() - began < 4
+            with pytest.raises(ConnectionResetError):
+                while await asyncio.get_running_loop().sock_recv(client, 65536):
+                    pass
+
+
+async def test_a_client_that_reads_slowly_gets_everything() -> None:
+    async with running(Limits(send=SendLimits(retrieval_timeout=1.5))) as gate:
+        data = os.urandom(250_000)
+        cid = await gate.put("x", data)
+        await gate.get(f"/ipfs/{cid}")
+        head = f"GET /ipfs/{cid} HTTP/1.1\r\nHost: x\r\n"
+        stays, ends = f"{head}\r\n", f"{head}Connection: close\r\n\r\n"
+        async with lazy_client(gate, (29 * stays + ends).encode(), 256 * 1024) as client:
+            stopping = asyncio.create_task(gate.gateway.traffic._idle.wait())
+            loop, received, began = asyncio.get_running_loop(), b"", time.monotonic()
+            while piece := await loop.sock_recv(client, 100_000):
+                received += piece
+                await asyncio.sleep(0.04)
+            assert time.monotonic() - began > 2, "longer than a client may do nothing"
+            assert await stopping
+        found = parts(received)
+        assert [body for _, _, body in found] == [data] * 30
+
+
+def head_for(**headers: str) -> bytes:
+    return _head(
+        Representation(body=b"x", headers={name.replace("_", "-"): text for name, text in headers.items()})
+    )
+
+
+def test_heads_that_are_left_to_aiohttp() -> None:
+    assert head_for(X_A="b").startswith(b"HTTP/1.1 200 OK\r\nX-A: b\r\n")
     for bad in ("a\r\nSet-Cookie: x", "a\nb", "\x00", "\x7f"):
-        assert _head(Representation(body=b"x", headers={"X-A": bad})) == b""
+        assert head_for(X_A=bad) == b"", "no header can be made of it"
+    assert head_for(X_A="b" * 3000)
+    assert head_for(X_A="b" * 5000) == b"", "it is not worth the memory"
+    assert b"access-control" not in head_for(access_control_allow_origin="*").lower(), "once is enough"
+    other = Representation(body=b"x")
+    other.wire["Access-Control-Allow-Origin"] = "https://a.example"
+    assert _head(other) == b"", "not what all others say"
+
+
+def test_what_is_kept_for_the_next_request_is_weighed() -> None:
+    plain, long = Representation(body=b"x"), Representation(body=b"x", headers={"X-A": "b" * 5000})
+    assert long.weight - plain.weight >= 5000
+    assert plain.weight >= 2048 + len(_head(plain))
 
 
 async def test_it_is_written_down(gate: Running) -> None:
