@@ -29,8 +29,8 @@ class PastTheCache:
 
     def write(self, data: memoryview, offset: int) -> int:
         """How many bytes, from the first, were written; the rest is for the other way. None where the file
-        system or the place in the file allows none. Raises OSError where the disk fails."""
-        if self._refused or offset % ALIGNMENT:
+        system, this process or the place in the file allows none. Raises OSError where the disk fails."""
+        if len(data) < ALIGNMENT or offset % ALIGNMENT or not self._is_open():
             return 0
         done = 0
         try:
@@ -44,7 +44,7 @@ class PastTheCache:
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-            self._refused = True
+            self.close()
         return done
 
     def close(self) -> None:
@@ -55,14 +55,23 @@ class PastTheCache:
         self._descriptor = self._buffer = None
         self._refused = True
 
-    def _write_aligned(self, piece: memoryview, offset: int) -> int:
-        if self._descriptor is None or self._buffer is None:
+    def _is_open(self) -> bool:
+        if self._descriptor is None and not self._refused:
             # macOS has no such flag.
             flag = getattr(os, "O_DIRECT", None)
-            if flag is None:
-                raise OSError(errno.EOPNOTSUPP, "no direct writes on this system")
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | flag)
-            self._buffer = mmap.mmap(-1, _BUFFER_BYTES)
+            try:
+                if flag is not None:
+                    self._buffer = mmap.mmap(-1, _BUFFER_BYTES)
+                    self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | flag)
+            except OSError:
+                # Also one of this process, such as too many open files: the other way is open already.
+                self._buffer = None
+            self._refused = self._descriptor is None
+        return not self._refused
+
+    def _write_aligned(self, piece: memoryview, offset: int) -> int:
+        assert self._descriptor is not None
+        assert self._buffer is not None
         # Memory of Python begins anywhere.
         self._buffer[: len(piece)] = piece
         with memoryview(self._buffer) as whole, whole[: len(piece)] as aligned:

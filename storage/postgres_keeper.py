@@ -54,6 +54,8 @@ class KeeperFailed(Exception):
 
 def main(directory: str, binaries: str, user_namespaces: bool) -> None:
     os.chdir(directory)
+    # Whoever ignores the end of its children has it inherited, and then none can be waited for.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Blocked, not ignored: they are awaited in `_keep`. A terminal or systemd that signals the
     # whole group must not take the database from a gateway that is still draining.
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)

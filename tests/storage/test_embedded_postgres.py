@@ -232,6 +232,15 @@ def test_a_stop_is_heard_where_the_shell_ignores_signals(sent: signal.Signals) -
     assert os.WTERMSIG(status) == sent
 
 
+async def test_a_start_where_the_end_of_children_is_ignored(directory: Path) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        async with embedded_postgres(directory) as dsn:
+            assert await fetch(dsn, "SELECT 1") == 1
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_a_server_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_keeper, "_STOPS", ((signal.SIGINT, 1.5), (signal.SIGQUIT, 1.5)))
     deaf = f"trap 'echo >> {tmp_path}/heard' INT QUIT; echo > {tmp_path}/ready; while :; do sleep 0.02; done"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from pathlib import Path
 
@@ -53,18 +54,19 @@ def test_what_does_not_fit_is_left(path: Path) -> None:
     assert way.write(memoryview(bytes(ALIGNMENT)), 0) == 0, "it was closed"
 
 
-def test_a_file_system_that_refuses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.EMFILE, errno.EPERM, errno.ENOMEM])
+def test_a_machine_that_refuses(path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
     asked = 0
 
     def refuse(*_: object) -> int:
         nonlocal asked
         asked += 1
-        raise OSError(errno.EINVAL, "not here")
+        raise OSError(errno.EINVAL if call == "pwrite" else error, "not here")
 
-    for call in ("open", "pwrite"):
+    for module, call in ((os, "open"), (os, "pwrite"), (mmap, "mmap")):
         with monkeypatch.context() as patched:
             way = PastTheCache(path)
-            patched.setattr(os, call, refuse)
+            patched.setattr(module, call, refuse)
             asked = 0
             assert [way.write(memoryview(bytes(ALIGNMENT)), 0) for _ in range(3)] == [0, 0, 0]
             assert asked <= 1, "it is asked once"
