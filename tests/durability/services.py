@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import ports
 from tests.storage import s3_servers
 
 ROOT = Path(__file__).parents[2]
@@ -37,23 +39,23 @@ class Service:
 
     name: str
     command: list[str]
-    ready: Callable[[], bool]
+    ready: Callable[[subprocess.Popen[bytes]], bool]
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Returns once it answers."""
-        self.process = subprocess.Popen(
-            self.command,
-            env={**os.environ, **self.environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
         until = time.monotonic() + SECONDS
-        while not self.ready():
-            assert self.process.poll() is None, f"{self.name} ended"
+        while self.process is None or not self.ready(self.process):
+            if self.process is None or self.process.poll() is not None:
+                # Also once more: somebody may have taken its port for a moment.
+                self.process = self._spawn()
             assert time.monotonic() < until, f"{self.name} does not answer"
             time.sleep(0.05)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        quiet, environment = subprocess.DEVNULL, {**os.environ, **self.environment}
+        return subprocess.Popen(self.command, env=environment, stdout=quiet, stderr=quiet)
 
     def kill(self) -> None:
         """As a crash: nobody is told."""
@@ -103,7 +105,7 @@ def _postgres(folder: Path, settings: dict[str, str]) -> Service:
     )
     command = [sys.executable, "-c", _POSTGRES, str(folder)]
 
-    def ready() -> bool:
+    def ready(_: object) -> bool:
         return asyncio.run(_answers(settings["DATABASE_URL"]))
 
     return Service("Postgres", command, ready, {"PYTHONPATH": str(ROOT)})
@@ -124,22 +126,27 @@ def _redis(folder: Path, settings: dict[str, str]) -> Service | None:
     binary = shutil.which("redis-server")
     if binary is None:
         return None
-    socket = folder / "redis.sock"
-    settings["REDIS_URL"] = f"unix://{socket}"
-    command = [binary, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
-    client = [shutil.which("redis-cli") or "redis-cli", "-s", str(socket), "ping"]
+    path = str(folder / "redis.sock")
+    settings["REDIS_URL"] = f"unix://{path}"
+    command = [binary, "--port", "0", "--unixsocket", path, "--save", "", "--dir", str(folder)]
 
-    def ready() -> bool:
-        return subprocess.run(client, capture_output=True, timeout=10, check=False).stdout == b"PONG\n"
+    def ready(_: object) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            try:
+                client.connect(path)
+                client.sendall(b"PING\r\n")
+                return client.recv(5) == b"+PONG"
+            except OSError:
+                return False
 
     return Service("Redis", command, ready)
 
 
 def _bucket(folder: Path, settings: dict[str, str]) -> Service:
-    port = s3_servers.free_port()
-    url = f"http://127.0.0.1:{port}"
+    port = ports.free_port()
     settings |= {
-        "FILEBASE_ENDPOINT_URL": url,
+        "FILEBASE_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "FILEBASE_BUCKET_NAME": "content",
         "FILEBASE_IPFS_API_KEY": s3_servers.KEY_ID,
         "FILEBASE_IPFS_API_SECRET": s3_servers.SECRET,
@@ -148,4 +155,4 @@ def _bucket(folder: Path, settings: dict[str, str]) -> Service:
     assert binary is not None, "versitygw keeps its objects over a restart, moto does not"
     keys = {"ROOT_ACCESS_KEY": s3_servers.KEY_ID, "ROOT_SECRET_KEY": s3_servers.SECRET}
     command = s3_servers.versity_command(binary, folder, port)
-    return Service("the S3 server", command, lambda: s3_servers.answers(url), keys)
+    return Service("the S3 server", command, lambda process: ports.listens(process.pid, port), keys)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime
 import shutil
-import socket
 import string
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests import ports
 
 TEMPLATE = Path(__file__).parents[2] / "nginx" / "cidgate.conf.template"
 MAIN = """
@@ -52,33 +52,23 @@ def nginx_binary() -> str | None:
 def nginx(directory: Path, domain: str, upstream: str) -> Iterator[Proxy]:
     """Runs until the block is left."""
     _write_certificate(directory, [domain, f"*.ipfs.{domain}", f"*.ipns.{domain}"])
-    process, proxy = _started(directory, domain, upstream)
+    process, proxy = ports.with_free_ports(lambda: _started(directory, domain, upstream))
     try:
         yield proxy
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        ports.end(process)
 
 
-def _started(
-    directory: Path, domain: str, upstream: str, tries: int = 5
-) -> tuple[subprocess.Popen[bytes], Proxy]:
-    """On other ports where somebody was quicker to take those that were free."""
+def _started(directory: Path, domain: str, upstream: str) -> tuple[subprocess.Popen[bytes], Proxy]:
     binary = nginx_binary()
     assert binary is not None
-    proxy = Proxy(free_port(), free_port(), directory / "certificate.pem")
+    proxy = Proxy(ports.free_port(), ports.free_port(), directory / "certificate.pem")
     main = _configure(directory, domain, upstream, proxy)
     command = [binary, "-p", str(directory), "-e", "stderr", "-c", str(main), "-g", "daemon off;"]
     process = subprocess.Popen(command)
-    if _answers(proxy.https, process):
-        return process, proxy
-    assert tries > 1, "nginx ended at its start"
-    return _started(directory, domain, upstream, tries - 1)
+    for port in (proxy.http, proxy.https):
+        ports.wait_until_it_listens(process, port)
+    return process, proxy
 
 
 def _configure(directory: Path, domain: str, upstream: str, proxy: Proxy) -> Path:
@@ -95,26 +85,6 @@ def _configure(directory: Path, domain: str, upstream: str, proxy: Proxy) -> Pat
     main = directory / "nginx.conf"
     main.write_text(string.Template(MAIN).substitute(directory=directory))
     return main
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
-    """False where it ended instead."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            return False
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return True
-        time.sleep(0.05)
-    process.kill()
-    raise TimeoutError("nginx did not start")
 
 
 def _write_certificate(directory: Path, names: list[str]) -> None:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,19 +16,13 @@ from pathlib import Path
 from storage.resilient import Patience
 from storage.s3 import S3Objects, open_s3
 from storage.s3_account import MIB, S3Account, S3Limits
+from tests import ports
 
 KEY_ID, SECRET = "test-access-key", "test-secret-key-0123456789"
 # Quick where a server fails on purpose.
 SOON = Patience(fail_max=5, rest=1.0, wait=0.01, longest_wait=0.05)
 # The smallest parts that S3 allows, so that tests of many parts stay small.
 LIMITS = S3Limits(part_bytes=5 * MIB)
-_SECONDS = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def versitygw() -> str | None:
@@ -67,42 +57,18 @@ def versity_command(binary: str, folder: Path, port: int) -> list[str]:
 
 @contextmanager
 def _running(command: Callable[[int], list[str]], **more: str) -> Iterator[str]:
-    process, url = _started(command, more)
+    def start() -> tuple[subprocess.Popen[bytes], int]:
+        port = ports.free_port()
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(command(port), env={**os.environ, **more}, stdout=quiet, stderr=quiet)
+        ports.wait_until_it_listens(process, port)
+        return process, port
+
+    process, port = ports.with_free_ports(start)
     try:
-        yield url
+        yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
-        process.wait(_SECONDS)
-
-
-def _started(
-    command: Callable[[int], list[str]], more: Mapping[str, str], tries: int = 5
-) -> tuple[subprocess.Popen[bytes], str]:
-    """On another port where somebody was quicker to take the one that was free."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        command(port), env={**os.environ, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    until = time.monotonic() + _SECONDS
-    while not answers(url):
-        if process.poll() is not None:
-            assert tries > 1, "the server ended"
-            return _started(command, more, tries - 1)
-        assert time.monotonic() < until, "the server does not answer"
-        time.sleep(0.05)
-    return process, url
-
-
-def answers(url: str) -> bool:
-    """Whether a server is there, whatever it says."""
-    try:
-        urllib.request.urlopen(url, timeout=1).close()
-    except urllib.error.HTTPError as error:
-        error.close()
-    except OSError:
-        return False
-    return True
+        ports.end(process)
 
 
 def account_of(url: str, bucket: str = "") -> S3Account:
