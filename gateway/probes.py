@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncpg
-
 from cache.redis import RedisBlocks
 from gateway.context import Probe
 from storage.database import Pool
+from storage.transactions import DATABASE_ERRORS
 
 
 def probes(pool: Pool, storage: Probe, redis: RedisBlocks | None) -> dict[str, Probe]:
@@ -15,13 +14,7 @@ def probes(pool: Pool, storage: Probe, redis: RedisBlocks | None) -> dict[str, P
     async def database() -> str | None:
         try:
             await pool.fetchval("SELECT 1")
-        except (
-            OSError,
-            TimeoutError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-        ) as error:
+        except DATABASE_ERRORS as error:
             return f"no connection ({type(error).__name__})"
         return None
 

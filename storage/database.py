@@ -11,6 +11,7 @@ import asyncpg
 
 from migrations import migrate
 from storage.embedded_postgres import DatabaseStartError, embedded_postgres
+from storage.transactions import DATABASE_ERRORS
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
@@ -47,14 +48,7 @@ async def _migrate(dsn: str, timeout: float) -> None:
         # A connection of its own, without a time limit on statements: a change of a large table
         # takes as long as it takes.
         connection = await asyncpg.connect(dsn, timeout=timeout)
-    except (
-        OSError,
-        TimeoutError,
-        ValueError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-    ) as error:
+    except (*DATABASE_ERRORS, ValueError) as error:
         raise DatabaseStartError(
             f"The database does not accept connections: {error}.",
             "Check DATABASE_URL, and that Postgres runs and lets this user in.",

@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, w
 
 from ipld.ending import end_loop
 from storage.postgres_placing import EPOCH_CHANNEL
-from storage.transactions import unavailable_is_said
+from storage.transactions import DATABASE_ERRORS, unavailable_is_said
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +73,7 @@ class Epochs:
                         self._change(epoch)
                     await asyncio.sleep(_POLL_SECONDS)
             finally:
-                with suppress(
-                    asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError, OSError
-                ):
+                with suppress(*DATABASE_ERRORS):
                     await connection.remove_listener(EPOCH_CHANNEL, self._heard)
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:

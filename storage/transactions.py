@@ -15,6 +15,15 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
 
+# What a database that is away, or goes away, makes asyncpg raise; the last one where it went at a bad moment.
+DATABASE_ERRORS = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
 
 @asynccontextmanager
 async def unavailable_is_said() -> AsyncGenerator[None, None]:
