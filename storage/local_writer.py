@@ -120,7 +120,9 @@ class LocalWriter:
         written = 0
         while written < len(view):
             written += os.pwrite(self._descriptor, view[written:], offset + written)
-        begin_writeback(self._descriptor, offset, written)
+        # Of no bytes it would be everything up to the end of the file (sync_file_range(2)).
+        if written:
+            begin_writeback(self._descriptor, offset, written)
 
     def _make_durable(self, head: bytes) -> None:
         # A failed fsync may have thrown dirty pages away and cleared the error, so it is never
