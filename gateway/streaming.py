@@ -169,15 +169,12 @@ class _Stream:
             self.sent += len(part)
 
     def has_client(self) -> bool:
-        transport = self._request.transport
-        return transport is not None and not transport.is_closing()
+        return bytes_waiting(self._request) is not None
 
     def progress(self) -> tuple[int, int] | None:
         """A value that changes whenever bytes move; None where the client has left."""
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
-            return None
-        return self.sent, transport.get_write_buffer_size()
+        waiting = bytes_waiting(self._request)
+        return None if waiting is None else (self.sent, waiting)
 
 
 def _refuse_lack(promised: int | None, size: int) -> None:
@@ -189,6 +186,14 @@ def _refuse_lack(promised: int | None, size: int) -> None:
 def _refuse_surplus(promised: int | None, size: int) -> None:
     if promised is not None and size > promised:
         raise RuntimeError(f"a body of {promised} bytes goes on to {size}")
+
+
+def bytes_waiting(request: web.BaseRequest) -> int | None:
+    """How much the client has not taken yet; None where it has left."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return None
+    return transport.get_write_buffer_size()
 
 
 @asynccontextmanager

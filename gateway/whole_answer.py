@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -20,7 +20,7 @@ from gateway.headers import CORS, http_date
 from gateway.representation import Representation
 from gateway.request_id import HEADER
 from gateway.response_headers import SERVER
-from gateway.streaming import break_connection, stall_limit
+from gateway.streaming import break_connection, bytes_waiting, stall_limit
 from gateway.traffic import Traffic
 
 # Larger bodies are not copied behind their head; the event loop sends both with one system call all the same.
@@ -68,15 +68,9 @@ class WholeAnswer(web.StreamResponse):
 
     async def _until_read(self) -> None:
         """A client that reads slowly is a request under way; one that does not read is left."""
-        transport = self._request.transport
-
-        def progress() -> int | None:
-            gone = transport is None or transport.is_closing()
-            return None if gone or transport is None else transport.get_write_buffer_size()
-
         try:
             with self._traffic.request(exempt=True):
-                async with stall_limit(self._patience, progress):
+                async with stall_limit(self._patience, partial(bytes_waiting, self._request)):
                     await self._request.writer.drain()
         except TimeoutError:
             break_connection(self._request)
