@@ -18,6 +18,7 @@ import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
@@ -37,6 +38,8 @@ THREADS = 4
 # Kept in memory to be read again much later, at most so many bytes.
 KEPT_BYTES = 256 * 1024 * 1024
 ROUNDS_PER_LINE = 10
+# How long a slow machine may take for the answers that a kill waits for.
+ANSWER_SECONDS = 60.0
 
 
 @dataclass
@@ -85,18 +88,30 @@ class Uploads:
         self._largest = place.largest
         self._seed = seed
         self.attempts: list[Attempt] = []
-        self.base = server.put("base", b"base of this round %d" % seed)
+        self.problems: list[str] = []
         form, kind = form_of([("a/one.txt", b"one %d" % seed), ("two.txt", b"two")])
         self.root = self._send("POST", "/ipfs/", form, kind)
 
-    def run(self, seconds: float) -> None:
+    def run(self, seconds: float, answered: int) -> None:
+        """Kills the server after so many seconds, and not before so many uploads were answered."""
         threads = [threading.Thread(target=self._work, args=[number]) for number in range(THREADS)]
         for thread in threads:
             thread.start()
         time.sleep(seconds)
+        self._wait_for_answers(answered, threads)
         self._server.kill()
         for thread in threads:
             thread.join()
+
+    def _wait_for_answers(self, least: int, threads: list[threading.Thread]) -> None:
+        until = time.monotonic() + ANSWER_SECONDS
+        while sum(attempt.answered for attempt in self.attempts) < least and all(
+            thread.is_alive() for thread in threads
+        ):
+            if time.monotonic() > until:
+                self.problems.append(f"fewer than {least} uploads were answered in {ANSWER_SECONDS} s")
+                return
+            time.sleep(0.01)
 
     def _work(self, number: int) -> None:
         dice = random.Random(f"{self._seed}-{number}")
@@ -105,7 +120,10 @@ class Uploads:
             self.attempts.append(attempt)
             try:
                 self._send(*request)
-            except OSError:
+            except (OSError, HTTPException):
+                return
+            except AssertionError as error:
+                self.problems.append(str(error))
                 return
             attempt.answered = True
 
@@ -186,8 +204,11 @@ async def _indexed(data: Path) -> tuple[set[str], int]:
             await connection.close()
 
 
-def kill_loop(data: Path, rounds: int, seed: int = 0, place: Place | None = None) -> Figures:
-    """Every round: start, check what the last one left, upload, kill. Ends with a last check."""
+def kill_loop(
+    data: Path, rounds: int, seed: int = 0, place: Place | None = None, answered: int = 0
+) -> Figures:
+    """Every round: start, check what the last one left, upload, kill once `answered` uploads were answered.
+    Ends with a last check."""
     place = place or folder(data)
     figures = Figures()
     dice = random.Random(seed)
@@ -205,10 +226,11 @@ def kill_loop(data: Path, rounds: int, seed: int = 0, place: Place | None = None
             if number == rounds:
                 break
             uploads = Uploads(server, place, seed * 1000 + number)
-            uploads.run(dice.uniform(0.02, place.longest))
+            uploads.run(dice.uniform(0.02, place.longest), answered)
         finally:
             server.kill()
         before = uploads.attempts
+        figures.problems += uploads.problems
         figures.rounds += 1
         figures.answered += sum(attempt.answered for attempt in before)
         figures.bytes += sum(attempt.size for attempt in before if attempt.answered)

@@ -11,14 +11,14 @@ from tests.storage.s3_servers import versitygw
 
 
 def test_nothing_that_was_answered_is_lost_by_a_kill(tmp_path: Path) -> None:
-    figures = kill_loop(tmp_path, 3, seed=1)
+    figures = kill_loop(tmp_path, 3, seed=1, answered=1)
     assert figures.problems == []
-    assert figures.answered > 0
+    assert figures.answered >= figures.rounds
 
 
 def test_nor_is_anything_in_a_bucket(tmp_path: Path) -> None:
     with bucket(tmp_path, versitygw()) as place:
         quick = replace(place, largest=11 * MIB, longest=0.5)
-        figures = kill_loop(tmp_path, 1, seed=2, place=quick)
+        figures = kill_loop(tmp_path, 1, seed=2, place=quick, answered=1)
     assert figures.problems == []
-    assert figures.answered > 0
+    assert figures.answered >= figures.rounds

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 def environment(data: Path, **more: str) -> dict[str, str]:
