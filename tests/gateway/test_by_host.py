@@ -363,7 +363,7 @@ async def test_absolute_targets_name_the_host(site: Website, version: str) -> No
 # As `curl --proxytunnel --proxy1.0` does it: the connection of HTTP/1.0 stays where the client asks for that.
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 async def test_a_tunnel_ends_here(site: Website, version: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", site.gate.port)
         stays = "Host: gw.example:80\r\nProxy-Connection: Keep-Alive\r\n\r\n"
         writer.write(f"CONNECT gw.example:80 HTTP/{version}\r\n{stays}".encode())

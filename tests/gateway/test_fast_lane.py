@@ -109,7 +109,7 @@ async def lazy_client(gate: Running, request: bytes, room: int = 4096) -> AsyncI
         loop = asyncio.get_running_loop()
         await loop.sock_connect(client, ("127.0.0.1", gate.port))
         await loop.sock_sendall(client, request)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not gate.gateway.traffic.requests:
                 await asyncio.sleep(0.01)
         yield client
@@ -124,14 +124,14 @@ async def test_a_client_that_never_reads_is_left() -> None:
             began = time.monotonic()
             while gate.gateway.traffic.requests:
                 await asyncio.sleep(0.02)
-            assert 0.5 < time.monotonic() - began < 4
+            assert 0.5 < time.monotonic() - began < SendLimits().retrieval_timeout
             with pytest.raises(ConnectionResetError):
                 while await asyncio.get_running_loop().sock_recv(client, 65536):
                     pass
 
 
 async def test_a_client_that_reads_slowly_gets_everything() -> None:
-    async with running(Limits(send=SendLimits(retrieval_timeout=1.5))) as gate:
+    async with running(Limits(send=SendLimits(retrieval_timeout=2.5))) as gate:
         data = os.urandom(250_000)
         cid = await gate.put("x", data)
         await gate.get(f"/ipfs/{cid}")
@@ -142,8 +142,8 @@ async def test_a_client_that_reads_slowly_gets_everything() -> None:
             loop, received, began = asyncio.get_running_loop(), b"", time.monotonic()
             while piece := await loop.sock_recv(client, 100_000):
                 received += piece
-                await asyncio.sleep(0.04)
-            assert time.monotonic() - began > 2, "longer than a client may do nothing"
+                await asyncio.sleep(0.05)
+            assert time.monotonic() - began > 3, "longer than a client may do nothing"
             assert await stopping
         found = parts(received)
         assert [body for _, _, body in found] == [data] * 30

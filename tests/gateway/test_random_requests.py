@@ -92,7 +92,7 @@ methods = st.sampled_from(["GET", "GET", "GET", "HEAD", "OPTIONS", "POST", "PUT"
 
 
 async def exchange(gate: Running, request: bytes) -> bytes:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
         try:
             writer.write(request)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.processes import Served, children, command, lives, served, until
+from tests.gateway.processes import SECONDS, Served, children, command, lives, served, until
 
 HELLO = b"hello\n"
 KEY = "a-key-that-was-chosen-by-the-operator"
@@ -93,7 +93,7 @@ def test_the_access_log_as_json(shop: Served) -> None:
     cid = shop.put("logged", b"a line in the log")
     for _ in range(2):
         shop.get(f"/ipfs/{cid}")
-    until(lambda: shop.access_log.count(f'"/ipfs/{cid}"') == 2, 5)
+    until(lambda: shop.access_log.count(f'"/ipfs/{cid}"') == 2)
     lines = [json.loads(line) for line in shop.access_log.splitlines()]
     put = next(line for line in lines if line["target"] == "/ipfs/logged")
     assert (put["status"], put["key"], put["method"]) == (201, "first", "PUT")
@@ -142,18 +142,18 @@ def slow_put(url: str, key: str) -> tuple[socket.socket, int]:
 
 
 def test_a_stop_lets_transfers_end_and_lets_nothing_new_in(tmp_path: Path) -> None:
-    with served(tmp_path, SHUTDOWN_GRACE="10s") as running:
+    with served(tmp_path, SHUTDOWN_GRACE="60s") as running:
         connection, _ = slow_put(running.url, running.key)
         with connection:
             time.sleep(0.3)
             running.process.send_signal(signal.SIGTERM)
-            until(lambda: running.get("/readyz")[0] == 503, 5)
+            until(lambda: running.get("/readyz")[0] == 503)
             status, headers, _ = running.ask("GET", "/ipfs/bafkqaaa")
             assert (status, headers["Retry-After"]) == (503, "5")
             assert running.get("/healthz")[0] == 200
             connection.sendall(b"67890")
             assert connection.recv(4096).startswith(b"HTTP/1.1 201 ")
-        assert running.process.wait(15) == 0
+        assert running.process.wait(SECONDS) == 0
         assert " PUT /ipfs/slow 201 " in running.access_log
 
 
@@ -164,7 +164,7 @@ def test_a_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
             time.sleep(0.3)
             began = time.monotonic()
             assert running.end() == 0
-            assert time.monotonic() - began < 8
+            assert time.monotonic() - began < 20, "less than the grace of the default"
     # The sample alone.
     assert len([path for path in (tmp_path / "objects").rglob("*") if path.is_file()]) == 1
 
@@ -175,16 +175,16 @@ def test_several_workers(tmp_path: Path) -> None:
         with ThreadPoolExecutor(8) as pool:
             assert {running.get(f"/ipfs/{cid}") for _ in range(3)} == {(200, HELLO)}
             assert set(pool.map(lambda _: running.get(f"/ipfs/{cid}")[0], range(40))) == {200}
-        until(lambda: _counted(running) >= 43, 5)
+        until(lambda: _counted(running) >= 43)
         workers = _workers(running.process.pid)
         assert len(workers) == 2
         os.kill(workers[0], signal.SIGKILL)
-        until(lambda: len(set(_workers(running.process.pid)) - {workers[0]}) == 2, 10)
-        until(lambda: _gets(running, cid), 10)
+        until(lambda: len(set(_workers(running.process.pid)) - {workers[0]}) == 2)
+        until(lambda: _gets(running, cid))
         fresh = _workers(running.process.pid)
         running.process.send_signal(signal.SIGKILL)
         running.process.wait(10)
-        until(lambda: not any(map(lives, fresh)), 15)
+        until(lambda: not any(map(lives, fresh)))
 
 
 def _gets(running: Served, cid: str) -> bool:
@@ -245,7 +245,7 @@ def _two_gateways(tmp_path: Path, dsn: str) -> None:
             assert gateway.get(f"/ipfs/{cid}") == (200, HELLO * 100)
         assert one.ask("DELETE", f"/ipfs/{cid}")[0] == 204
         assert one.get(f"/ipfs/{cid}")[0] == 404
-        until(lambda: two.get(f"/ipfs/{cid}")[0] == 404, 1.0)
+        until(lambda: two.get(f"/ipfs/{cid}")[0] == 404, 10.0)
         two.put("x", HELLO * 100)
         assert one.get(f"/ipfs/{cid}") == (200, HELLO * 100)
     finally:

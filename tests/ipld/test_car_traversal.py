@@ -183,7 +183,7 @@ async def test_shared_subtrees_cost_nothing_where_each_block_is_sent_once() -> N
     for _ in range(200):
         links = [dag_pb.PBLink(blocks[-1].cid, name, 1) for name in ("a", "b")]
         blocks.append(dag_pb_block(dag_pb.encode(links, b"")))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         sent = await taken(whole_dag(MemoryBlocks(blocks), blocks[-1].cid, Chosen()))
     assert sent == [block.cid for block in reversed(blocks)]
 

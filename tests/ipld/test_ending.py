@@ -30,7 +30,7 @@ async def test_a_cancellation_may_be_lost(times: int) -> None:
     task = asyncio.create_task(deaf(times))
     await asyncio.sleep(0)
     began = time.monotonic()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await end_loop(task)
     assert task.cancelled()
     assert time.monotonic() - began >= 0.05 * times

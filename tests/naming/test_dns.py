@@ -190,34 +190,32 @@ def test_whatever_a_server_sends_is_an_answer_or_a_failure(garbage: bytes, has_h
 
 async def test_silence_ends_in_time(zone: Zone) -> None:
     zone.is_silent = True
-    async with dns_server(zone) as url, open_dns({"": url}, timeout=0.6) as names:
+    async with dns_server(zone) as url, open_dns({"": url}, timeout=2) as names:
         began = time.monotonic()
         with pytest.raises(NameTimeout):
             await names.lookup(NAME)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 3.9, "not as long as two of them"
 
 
 async def test_a_server_that_is_away_is_left_alone_and_asked_again_later(zone: Zone) -> None:
     zone.is_silent = True
-    async with dns_server(zone) as url, open_dns({"": url}, timeout=0.1, fail_max=2, rest=0.3) as names:
+    async with dns_server(zone) as url, open_dns({"": url}, timeout=0.1, fail_max=2, rest=1) as names:
         for _ in range(2):
             with pytest.raises(NameTimeout):
                 await names.lookup(NAME)
         zone.is_silent = False
-        began = time.monotonic()
         with pytest.raises(StoreUnavailable) as raised:
             await names.lookup(NAME)
-        assert time.monotonic() - began < 0.05, "nothing is asked"
         assert (type(raised.value), raised.value.retry_after) == (StoreUnavailable, 1)
-        assert zone.asked == []
-        await asyncio.sleep(0.3)
+        assert zone.asked == [], "nothing is asked"
+        await asyncio.sleep(1.05)
         assert (await names.lookup(NAME)).texts
 
 
 async def test_names_that_fail_do_not_cut_off_the_others(zone: Zone) -> None:
     zone.silent = {f"_dnslink.{n}.bad.test" for n in range(4)}
     zone.rcodes = {f"_dnslink.{n}.worse.test": dns.rcode.SERVFAIL for n in range(4)}
-    async with dns_server(zone) as url, open_dns({"": url}, timeout=0.4, fail_max=2) as names:
+    async with dns_server(zone) as url, open_dns({"": url}, timeout=1.5, fail_max=2) as names:
         failing = [*zone.silent, *zone.rcodes]
         results = await asyncio.gather(*map(names.lookup, failing), return_exceptions=True)
         assert all(isinstance(result, NameUnavailable) for result in results)
@@ -262,7 +260,7 @@ async def test_a_domain_that_hangs_takes_no_room_from_others() -> None:
     began = time.monotonic()
     assert (await guarded.lookup("_dnslink.good.test")).texts
     assert (await guarded.lookup(".")).texts
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
     assert most == guarded_dns.MAX_LOOKUPS_OF_DOMAIN
     results = await asyncio.gather(*hanging, return_exceptions=True)
     assert {type(result) for result in results} == {NameTimeout}

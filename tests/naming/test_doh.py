@@ -161,21 +161,21 @@ async def test_silence_ends_in_time() -> None:
         await asyncio.sleep(30)
         return web.Response()
 
-    async with https(silent) as url, open_dns({"": url}, timeout=0.5) as names:
+    async with https(silent) as url, open_dns({"": url}, timeout=2) as names:
         began = time.monotonic()
         with pytest.raises(NameTimeout):
             await names.lookup(NAME)
-        assert time.monotonic() - began < 0.9
+        assert time.monotonic() - began < 3.9, "not as long as two of them"
 
 
 async def test_offline_is_a_failure_in_time() -> None:
     async with https(_sends()) as url:
         pass
-    async with open_dns({"": url}, timeout=1) as names:
+    async with open_dns({"": url}, timeout=20) as names:
         began = time.monotonic()
         with pytest.raises(NameUnavailable):
             await names.lookup(NAME)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 10
 
 
 async def test_one_connection_for_lookups_one_after_another(zone: Zone) -> None:

@@ -115,7 +115,7 @@ def started(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> float:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> float:
     begin = time.monotonic()
     while not condition():
         assert time.monotonic() - begin < seconds, "it never came true"
@@ -131,7 +131,7 @@ async def fetch(dsn: str, query: str) -> object:
         await connection.close()
 
 
-async def patiently(dsn: str, query: str, seconds: float = 10.0) -> object:
+async def patiently(dsn: str, query: str, seconds: float = 60.0) -> object:
     """As a pool would: by new connections until the server is back."""
     async with asyncio.timeout(seconds):
         while True:
@@ -158,7 +158,7 @@ async def test_pool_and_second_start(directory: Path) -> None:
         await pool.execute("CREATE TABLE notes (text text)")
     begin = time.monotonic()
     async with embedded_postgres(directory) as dsn:
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 20
         assert await fetch(dsn, "SELECT count(*) FROM notes") == 0
 
 
@@ -166,7 +166,7 @@ async def test_killed_user_takes_the_server_along(directory: Path) -> None:
     with user(directory) as process:
         started(process)
         process.kill()
-        until(lambda: not processes(directory), 5)
+        until(lambda: not processes(directory))
     async with embedded_postgres(directory) as dsn:
         assert await fetch(dsn, "SELECT text FROM notes") == "kept"
 
@@ -332,7 +332,7 @@ async def test_root_without_user_namespaces(directory: Path) -> None:
         assert await fetch(dsn, "SELECT count(*) FROM notes") == 0
         (server,) = servers(directory)
         os.kill(keepers(directory)[0], signal.SIGKILL)
-        until(lambda: server not in servers(directory), 5)
+        until(lambda: server not in servers(directory))
         assert await patiently(dsn, "SELECT count(*) FROM notes") == 0
 
 
@@ -449,7 +449,7 @@ async def test_cancelled_start_leaves_nothing(directory: Path) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    until(lambda: not processes(directory), 60.0)
+    until(lambda: not processes(directory))
     async with embedded_postgres(directory) as dsn:
         assert await fetch(dsn, "SELECT 1") == 1
 

@@ -18,7 +18,7 @@ from storage.postgres_index import Pool, PostgresIndex
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -138,7 +138,7 @@ async def test_a_cid_that_never_comes(one_s3_url: str) -> None:
         it.proxy.gives_cids = False
         started = time.monotonic()
         added = await it.add(b"data")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         assert added.receipt == Receipt(publishes=True, published=None)
         assert it.outcomes == ["missing"]
 
@@ -310,10 +310,10 @@ async def test_the_probe_is_put_once(one_s3_url: str) -> None:
 async def test_a_plain_bucket_that_was_asked_before_is_known_at_once(one_s3_url: str) -> None:
     async with filebase(one_s3_url, gives_cids=False) as it:
         await it.objects.bucket.kind()
-        again = FilebaseObjects(it.s3, Import.PLAIN, cid_timeout=0.0)
+        again = FilebaseObjects(it.s3, Import.PLAIN, cid_timeout=30.0)
         started = time.monotonic()
         assert not (await again.bucket.kind()).publishes
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 15
 
 
 async def test_a_bucket_that_cannot_be_asked_is_asked_again(moto: str) -> None:

@@ -49,7 +49,7 @@ async def waiting(pool: Pool) -> int:
     return count
 
 
-async def none_waiting(pool: Pool, seconds: float = 10) -> bool:
+async def none_waiting(pool: Pool, seconds: float = 60) -> bool:
     async with asyncio.timeout(seconds):
         while await waiting(pool):
             await asyncio.sleep(0.02)

@@ -14,7 +14,7 @@ from storage.resilient import LONGEST_PAUSE, Patience, Resilience, Transient
 from storage.resilient_hedge import Hedge
 from storage.s3_errors import StoreRefused
 
-QUICK = Patience(fail_max=5, rest=0.3, wait=0.01, longest_wait=0.03)
+QUICK = Patience(fail_max=5, rest=1.0, wait=0.01, longest_wait=0.03)
 
 
 class Remote:
@@ -72,7 +72,7 @@ async def test_a_hanging_remote_is_left_after_the_timeout() -> None:
     started = time.monotonic()
     assert await ask(Resilience("the remote", QUICK), remote, timeout=0.05) == "answer"
     assert remote.calls == 3
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 15
 
 
 async def test_the_breaker_opens_after_five_failures_and_closes_after_a_success() -> None:
@@ -87,7 +87,7 @@ async def test_the_breaker_opens_after_five_failures_and_closes_after_a_success(
         await ask(guard, remote)
     assert remote.calls == 5, "nothing was asked"
     assert refused.value.retry_after == 1
-    await asyncio.sleep(0.35)
+    await asyncio.sleep(1.05)
     assert guard.state == "half-open"
     assert await ask(guard, remote) == "answer"
     assert (guard.state, states) == ("closed", [1.0, 0.0])
@@ -106,11 +106,11 @@ async def test_one_request_finds_out_whether_it_is_back() -> None:
 
 
 async def test_a_failed_probe_opens_it_again() -> None:
-    guard = Resilience("the remote", Patience(fail_max=1, rest=0.1, tries=1))
+    guard = Resilience("the remote", Patience(fail_max=1, rest=0.6, tries=1))
     remote = Remote(Transient("down"), Transient("down"))
     with pytest.raises(StoreUnavailable):
         await ask(guard, remote)
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(0.65)
     with pytest.raises(StoreUnavailable):
         await ask(guard, remote)
     assert guard.state == "open"
@@ -154,6 +154,12 @@ def test_the_waits_grow_from_two_to_ten_seconds_with_jitter() -> None:
         assert attempt == 4 or len(set(waits)) > 1
 
 
+def late(hedge: Hedge) -> float:
+    """Seconds after which a second read has begun, also where the machine was slow while it learned."""
+    assert hedge.delay is not None
+    return 4 * hedge.delay
+
+
 class TestHedge:
     @staticmethod
     async def warmed(seconds: float = 0.002, **options: object) -> Hedge:
@@ -166,10 +172,10 @@ class TestHedge:
         hedged: list[int] = []
         hedge = await self.warmed(on_hedge=lambda: hedged.append(1))
         hedged.clear()
-        remote, started = Remote(5.0), time.monotonic()
+        remote, started = Remote(60.0), time.monotonic()
         assert await hedge(remote) == "answer"
         assert (remote.calls, hedged) == (2, [1])
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 30
 
     async def test_nothing_is_known_at_first(self) -> None:
         remote = Remote(0.1)
@@ -180,12 +186,13 @@ class TestHedge:
 
     async def test_a_slow_store_is_not_asked_for_everything_twice(self) -> None:
         hedge = await self.warmed()
+        delay = late(hedge)
         asked = 0
 
         async def slow() -> None:
             nonlocal asked
             asked += 1
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(delay)
 
         for _ in range(60):
             await hedge(slow)
@@ -199,14 +206,15 @@ class TestHedge:
 
     async def test_a_failure_waits_for_the_other_read(self) -> None:
         hedge = await self.warmed()
+        delay = late(hedge)
 
         class FirstFailsLate(Remote):
             async def __call__(self) -> str:
                 self.calls += 1
                 if self.calls == 1:
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(delay)
                     raise Transient("late")
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(2 * delay)
                 return "second"
 
         assert await hedge(FirstFailsLate()) == "second"
@@ -216,7 +224,7 @@ class TestHedge:
     async def test_whoever_leaves_leaves_nothing_behind(self) -> None:
         hedge = await self.warmed()
         before = asyncio.all_tasks()
-        read = asyncio.create_task(hedge(Remote(5.0, 5.0)))
+        read = asyncio.create_task(hedge(Remote(60.0, 60.0)))
         await asyncio.sleep(0.05)
         read.cancel()
         await asyncio.gather(read, return_exceptions=True)
