@@ -90,7 +90,7 @@ async def blocks(server: Server) -> AsyncIterator[RedisBlocks]:
 @pytest_asyncio.fixture
 async def hasty(server: Server) -> AsyncIterator[RedisBlocks]:
     """For a Redis that hangs."""
-    redis = RedisBlocks(server.url, timeout=0.1, ttl=60, fail_max=3, rest=0.3)
+    redis = RedisBlocks(server.url, timeout=1, ttl=60, fail_max=3, rest=0.3)
     yield redis
     await redis.aclose()
 

@@ -18,7 +18,7 @@ from ipld.cid import Cid
 from ipld.errors import StoreUnavailable
 from tests.gateway.gateways import Running, running
 
-LIMITS = SendLimits(retrieval_timeout=0.3)
+LIMITS = SendLimits(retrieval_timeout=1.5)
 FILES = [("a.txt", b"one"), ("sub/b.txt", b"two" * 1000), ("sub/c/d.txt", b"three" * 100_000)]
 
 

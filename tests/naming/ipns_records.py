@@ -19,7 +19,7 @@ from naming.remote import Remote, RemoteTerms
 
 HELLO = "/ipfs/bafkqaddwgevxmmraojswg33smq"
 # Without waits worth the name.
-QUICK = RemoteTerms(timeout=1.0, first_wait=0.001, longest_wait=0.002, rest=30.0)
+QUICK = RemoteTerms(timeout=5.0, first_wait=0.001, longest_wait=0.002, rest=30.0)
 
 
 @dataclass(frozen=True)

@@ -323,7 +323,7 @@ async def test_a_second_server_answers_for_a_dead_one(zone: Zone) -> None:
     dead = Zone(is_silent=True)
     async with dns_server(dead) as one, dns_server(zone) as other:
         ports = [int(url.rpartition(":")[2]) for url in (one, other)]
-        lookups = DnsLookups(lambda: [DnsServer("127.0.0.1", port) for port in ports], timeout=0.6)
+        lookups = DnsLookups(lambda: [DnsServer("127.0.0.1", port) for port in ports], timeout=2)
         assert (await lookups.lookup(NAME)).texts
 
 

@@ -47,7 +47,7 @@ class Known:
     groups: list[list[Source]]
     owner: Owner = field(default_factory=Owner)
     store: MemoryRecords = field(default_factory=MemoryRecords)
-    terms: SearchTerms = field(default_factory=lambda: SearchTerms(timeout=0.5, grace=0.05))
+    terms: SearchTerms = field(default_factory=lambda: SearchTerms(timeout=2, grace=0.05))
 
     def __post_init__(self) -> None:
         self.search = RecordSearch(self.groups, self.terms)
