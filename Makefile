@@ -6,6 +6,10 @@ SERVE_STAMP := $(VENV)/.serve
 DEV_STAMP := $(VENV)/.dev
 # Measured in CI only: it makes the tests a fifth slower.
 COVERAGE := $(if $(CI),--cov --cov-report=term)
+# CI has time, and a machine that others use too and that may stand still for seconds: fewer tests side by
+# side, and what failed is tried once more and named at the end. What fails twice has failed.
+PROCESSES := $(if $(CI),2,4)
+AGAIN := $(if $(CI),--reruns 1 -r R)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check fix bench kill-loop kill-loop-s3 outages lock clean
@@ -17,7 +21,7 @@ serve: $(SERVE_STAMP) ## Run the gateway; needs nothing but Python 3.11 or newer
 	@$(BIN)/cidgate serve
 
 test: $(DEV_STAMP) ## Run the tests; those that need Redis or Chromium run where these are found
-	@$(BIN)/python -m pytest -n 4 -q $(COVERAGE)
+	@$(BIN)/python -m pytest -n $(PROCESSES) -q $(COVERAGE) $(AGAIN)
 
 check: $(DEV_STAMP) ## Check format, lint, types and imports, as CI does
 	$(BIN)/ruff format --check .
