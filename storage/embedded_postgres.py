@@ -103,11 +103,11 @@ class _Server:
         pause = _WATCH_SECONDS
         while True:
             await asyncio.sleep(pause)
-            if self._kept():
-                pause = _WATCH_SECONDS
-                continue
-            _log.error("the keeper of the embedded database is gone; starting another")
             try:
+                if self._kept():
+                    pause = _WATCH_SECONDS
+                    continue
+                _log.error("the keeper of the embedded database is gone; starting another")
                 await self.ensure()
             except (DatabaseStartError, OSError) as error:
                 pause = min(2 * pause, 30.0)

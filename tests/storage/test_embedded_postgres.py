@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import signal
@@ -17,6 +18,7 @@ from tempfile import TemporaryDirectory
 import asyncpg
 import pytest
 
+from ipld.ending import end_loop
 from storage import embedded_postgres as module
 from storage import postgres_keeper
 from storage.embedded_postgres import DatabaseStartError, embedded_postgres
@@ -189,7 +191,6 @@ async def test_who_leaves_while_a_keeper_is_replaced_leaves(
     """At whatever moment: the end of the watch must not be lost, or it would be waited for without end."""
     answers = asyncio.Event()
 
-    # Not in the class itself: the server of all tests of this process is one of them.
     class Replaced(module._Server):
         def _kept(self) -> bool:
             return False
@@ -208,6 +209,29 @@ async def test_who_leaves_while_a_keeper_is_replaced_leaves(
     answers.clear()
     await asyncio.wait([watcher], timeout=1)
     assert watcher.cancelled()
+
+
+async def test_the_watch_outlives_a_lack_of_descriptors(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = 0
+
+    class Short(module._Server):
+        def _kept(self) -> bool:
+            nonlocal looks
+            looks += 1
+            if looks == 2:
+                raise OSError(errno.EMFILE, "too many open files")
+            return True
+
+    monkeypatch.setattr(module, "_WATCH_SECONDS", 0.01)
+    watcher = asyncio.create_task(Short(str(directory), "", True, "").watch())
+    async with asyncio.timeout(60):
+        while looks < 4 and not watcher.done():
+            await asyncio.sleep(0.01)
+    assert not watcher.done()
+    assert "too many open files" in caplog.text
+    await end_loop(watcher)
 
 
 async def test_killed_server_is_restarted(directory: Path) -> None:
