@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -17,7 +16,7 @@ from uuid import uuid4
 import asyncpg
 
 from migrations import migrate
-from storage.embedded_postgres import embedded_postgres
+from tests.postgres_server import postgres_server
 
 DIRECTORY = "CIDGATE_TEST_DIRECTORY"
 
@@ -34,35 +33,12 @@ def remove_directory() -> None:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """The DSN of TEST_DATABASE_URL or of an embedded server, with a migrated template in it.
-
-    In a thread with a loop of its own, because each test has another loop than the session.
-    """
+    """The DSN of TEST_DATABASE_URL or of an embedded server, which the workers of pytest-xdist share."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
         return
-    started: asyncio.Future[str]
-    loop = asyncio.new_event_loop()
-    started, stop = loop.create_future(), asyncio.Event()
-
-    async def serve() -> None:
-        try:
-            async with embedded_postgres(Path(os.environ[DIRECTORY], "postgres")) as dsn:
-                started.set_result(dsn)
-                await stop.wait()
-        except BaseException as error:
-            if started.done():
-                raise
-            started.set_exception(error)
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    try:
-        yield asyncio.run_coroutine_threadsafe(_result(started), loop).result(timeout=60)
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
+    with postgres_server(Path(os.environ[DIRECTORY], "postgres")) as dsn:
+        yield dsn
 
 
 @contextmanager
@@ -117,7 +93,3 @@ async def _execute(dsn: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
-
-
-async def _result(future: asyncio.Future[str]) -> str:
-    return await future

@@ -8,29 +8,16 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests import ports
+from tests import ports, postgres_server
 from tests.storage import s3_servers
 
-ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
-# Runs the server that ships with the gateway for as long as it lives.
-_POSTGRES = """
-import asyncio, sys
-from pathlib import Path
-from storage.embedded_postgres import embedded_postgres
-async def main():
-    async with embedded_postgres(Path(sys.argv[1])) as dsn:
-        print(dsn, flush=True)
-        await asyncio.Event().wait()
-asyncio.run(main())
-"""
 
 
 @dataclass
@@ -49,19 +36,30 @@ class Service:
         while self.process is None or not self.ready(self.process):
             if self.process is None or self.process.poll() is not None:
                 # Also once more: somebody may have taken its port for a moment.
+                self.kill()
                 self.process = self._spawn()
             assert time.monotonic() < until, f"{self.name} does not answer"
             time.sleep(0.05)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         quiet, environment = subprocess.DEVNULL, {**os.environ, **self.environment}
-        return subprocess.Popen(self.command, env=environment, stdout=quiet, stderr=quiet)
+        # A standard input that never ends.
+        return subprocess.Popen(
+            self.command,
+            cwd=postgres_server.ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=quiet,
+            stderr=quiet,
+        )
 
     def kill(self) -> None:
         """As a crash: nobody is told."""
         if self.process is not None:
+            assert self.process.stdin is not None
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(SECONDS)
+            self.process.stdin.close()
             self.process = None
 
 
@@ -103,12 +101,11 @@ def _postgres(folder: Path, settings: dict[str, str]) -> Service:
     settings["DATABASE_URL"] = (
         f"postgresql://cidgate@/postgres?host={folder}/socket&port=5432&sslmode=disable"
     )
-    command = [sys.executable, "-c", _POSTGRES, str(folder)]
 
     def ready(_: object) -> bool:
         return asyncio.run(_answers(settings["DATABASE_URL"]))
 
-    return Service("Postgres", command, ready, {"PYTHONPATH": str(ROOT)})
+    return Service("Postgres", postgres_server.command(folder), ready)
 
 
 async def _answers(dsn: str) -> bool:

@@ -39,7 +39,7 @@ from storage.packed import PackedBlocks
 from storage.upload_log import MemoryUploadLog
 
 MIB = 1024 * 1024
-SECONDS = 15.0
+SECONDS = 60.0
 VARYING = ("date", "x-request-id")
 
 

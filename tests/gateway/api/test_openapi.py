@@ -21,7 +21,7 @@ from tests.gateway.api.words import FILES
 from tests.gateway.gateways import Running, make_gateway
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 20
+SECONDS = 60
 
 
 def described() -> set[tuple[str, str]]:
@@ -111,7 +111,7 @@ async def check(url: str, key: str, files: list[str]) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "run", f"{url}{BASE}/openapi.json",
         "--header", f"Authorization: Bearer {key}", "--checks", "all", "--max-examples", "25",
-        "--seed", "1", "--generation-database", "none", "--no-color", "--request-timeout", "5",
+        "--seed", "1", "--generation-database", "none", "--no-color", "--request-timeout", "30",
         cwd=ROOT,
         env={"PATH": "", "PYTHONPATH": str(ROOT), **more},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
