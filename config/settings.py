@@ -219,6 +219,9 @@ class Settings(BaseSettings):
     max_concurrent_requests: _Count = Field(4096, description="Requests at once in a worker; 429 beyond.")
     max_concurrent_uploads: _Count = Field(64, description="Uploads at once in a worker; 429 beyond.")
     max_path_bytes: Annotated[_Bytes, Field(ge=1)] = Field(8 * KIB, description="Longest path of a request.")
+    max_header_bytes: Annotated[_Bytes, Field(ge=4 * KIB)] = Field(
+        32 * KIB, description="Header fields of a request, all together; 431 beyond."
+    )
     max_path_segments: _Count = Field(256, description="Most names in a path.")
     max_car_blocks: int = Field(
         2_000_000,

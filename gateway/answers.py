@@ -51,7 +51,7 @@ class Answers:
         if epoch.content != self.epoch.content:
             return
         brief = None if until is None else (epoch.names, until)
-        self._kept.put(question, (shown, brief), shown.weight + len(question[0]))
+        self._kept.put(question, (shown, brief), shown.weight + _weight(question))
         if shown.later is not None:
             shown.later.keep = partial(self.put, question, epoch=epoch, until=until)
 
@@ -63,6 +63,11 @@ class Answers:
     def renamed(self) -> None:
         """A name leads elsewhere."""
         self.epoch = replace(self.epoch, names=self.epoch.names + 1)
+
+
+def _weight(question: Question) -> int:
+    target, accept = question
+    return len(target) + len(accept or "")
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from gateway.health import HEALTH_PATHS, get_healthz, get_metrics, get_readyz, g
 from gateway.hosts import NAMESPACES, Kind
 from gateway.observe import observe
 from gateway.publishing import publish_name
+from gateway.refusals import HeadersTooLarge
 from gateway.response_headers import complete_headers
 from gateway.routing_api import get_record, put_record, refuse_rest
 from gateway.tunnel import tunnel
@@ -86,10 +87,11 @@ def create_app(gateway: Gateway, access_log: AccessLog | None = None) -> web.App
 
 
 def admit(gateway: Gateway) -> Middleware:
-    """Keeps the number of requests under way in bounds, and new ones out while stopping."""
+    """Keeps the number and the size of requests under way in bounds, and new ones out while stopping."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        check_headers(request, gateway.limits.header_bytes)
         with gateway.traffic.request(exempt=request.path in HEALTH_PATHS and not is_website(request)):
             return await handler(request)
 
@@ -98,6 +100,13 @@ def admit(gateway: Gateway) -> Middleware:
         return gateway.hosts.of(gateway.proxies.host(request)).kind in (Kind.SUBDOMAIN, Kind.SITE)
 
     return middleware
+
+
+def check_headers(request: web.Request, most: int) -> None:
+    """aiohttp bounds each field and their number, and not what they take together: reading and keeping a
+    megabyte of `Accept` would hold up everybody else."""
+    if sum(len(name) + len(value) for name, value in request.raw_headers) > most:
+        raise HeadersTooLarge(f"the header fields of a request have at most {most} bytes here")
 
 
 def preflight(methods: str) -> Handler:

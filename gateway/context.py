@@ -37,6 +37,7 @@ class Limits:
     """Bounds of one process; sizes in bytes, times in seconds."""
 
     path_bytes: int = 8192
+    header_bytes: int = 32768
     requests: int = 4096
     uploads: int = 64
     upload_bytes: int = 64 * 1024**3

@@ -71,6 +71,7 @@ STATUS: Mapping[type[BaseException], int] = {
     ipld.MalformedBlock: 422,
     IncompleteCar: 422,
     refusals.TooManyRequests: 429,
+    refusals.HeadersTooLarge: 431,
     refusals.LegallyUnavailable: 451,
     # Not our fault, and yet what the web-redirects-file spec demands, with the text.
     BrokenSiteFile: 500,

@@ -36,6 +36,8 @@ MEDIA_TYPES: Mapping[str, Format] = {
     "application/vnd.ipfs.ipns-record": Format.IPNS_RECORD,
 }
 _NAMES = {member.value: member for member in Format if member.value}
+# Of an `Accept`, from the first; browsers send less than ten.
+MAX_ENTRIES = 100
 # A client that would take anything, or HTML, wants what a browser gets.
 _PLAIN = frozenset({"*/*", "text/html", "application/xhtml+xml"})
 
@@ -86,7 +88,8 @@ def accepts(accept: str | None, media_type: str) -> bool:
 
 def _entries(accept: str) -> list[_Entry]:
     """What the client likes, the best first; equal ones in its order (RFC 9110 section 12.5.1)."""
-    entries = [entry for part in accept.split(",") if (entry := _entry(part)) is not None]
+    parts = accept.split(",", MAX_ENTRIES)[:MAX_ENTRIES]
+    entries = [entry for part in parts if (entry := _entry(part)) is not None]
     # A type that is named comes before `*/*` of the same quality.
     return sorted(entries, key=lambda entry: (-entry.quality, entry.media_type == "*/*"))
 

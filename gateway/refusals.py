@@ -51,6 +51,10 @@ class ExpectationFailed(Refusal):
     """`Expect` asks for something else than 100-continue."""
 
 
+class HeadersTooLarge(Refusal):
+    """The header fields are over the limit."""
+
+
 class TooManyRequests(Refusal):
     """Over a limit of requests; worth trying again after `retry_after` whole seconds."""
 

@@ -188,6 +188,7 @@ def limits_of(settings: Settings) -> Limits:
     """The bounds that the settings name."""
     return Limits(
         path_bytes=settings.max_path_bytes,
+        header_bytes=settings.max_header_bytes,
         requests=settings.max_concurrent_requests,
         uploads=settings.max_concurrent_uploads,
         upload_bytes=settings.max_upload_bytes,

@@ -38,6 +38,14 @@ def named(path: str, ttl: int | None, left: float | None = None) -> Names:
     return Names(ResolvedName(ContentPath.parse(path), ttl, None if left is None else time.time() + left))
 
 
+def test_a_question_has_its_weight() -> None:
+    answers = Answers(2**20)
+    for number in range(100):
+        answers.put((f"/ipfs/{number}", f"x/{number}" + "a" * 30_000), SHOWN, answers.epoch)
+    assert answers._kept.bytes <= 2**20
+    assert answers.get(("/ipfs/0", "x/0" + "a" * 30_000)) is None
+
+
 def test_what_is_kept_briefly_ends() -> None:
     answers = Answers(2**20)
     answers.put(QUESTION, SHOWN, answers.epoch, time.monotonic() + 5)
