@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ipld import varint
+from ipld.blocks import MAX_BLOCK_BYTES
 from ipld.cid import MAX_BYTES as MAX_CID_BYTES
 from ipld.cid import Cid
 from ipld.errors import InvalidCar, InvalidCid
@@ -15,7 +16,7 @@ Buffer = bytes | bytearray | memoryview
 # Lengths are checked before anything of that size is kept (GHSA-9x4h-8wgm-8xfg): a header has
 # room for thousands of roots, a section for one block of the largest size that we take.
 MAX_HEADER_BYTES = 1024 * 1024
-MAX_SECTION_BYTES = 2 * 1024 * 1024 + MAX_CID_BYTES
+MAX_SECTION_BYTES = MAX_BLOCK_BYTES + MAX_CID_BYTES
 
 # dag-cbor pieces of the only header there is: {"roots": [&Any], "version": 1}.
 _MAP_OF_TWO = 0xA2
@@ -122,6 +123,8 @@ class CarParser:
             raise InvalidCar(str(error), self._base + start) from error
         if data_start > end:
             raise InvalidCar("the CID does not fit its section", self._base + start)
+        if end - data_start > MAX_BLOCK_BYTES:
+            raise InvalidCar(f"a block has at most {MAX_BLOCK_BYTES} bytes", self._base + data_start)
         data = bytes(memoryview(self._buffer)[data_start:end])
         return Section(cid, data, self._base + data_start), end
 

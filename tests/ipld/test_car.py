@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipld import car, varint
-from ipld.blocks import Block, verify
+from ipld.blocks import MAX_BLOCK_BYTES, Block, verify
 from ipld.car import CarParser, Section
 from ipld.cid import DAG_PB, RAW, Cid
 from ipld.errors import InvalidCar
@@ -99,6 +99,13 @@ def test_offset_counts_over_sections_and_feeds() -> None:
     with pytest.raises(InvalidCar) as caught:
         parse(good + b"\x00", [5, 20, 30])
     assert caught.value.offset == len(good)
+
+
+def test_a_block_has_a_largest_size() -> None:
+    largest = block(bytes(MAX_BLOCK_BYTES))
+    assert parse(write([], [largest]), [])[1][0].data == largest.data
+    with pytest.raises(InvalidCar, match=f"at most {MAX_BLOCK_BYTES} bytes"):
+        parse(write([], [block(bytes(MAX_BLOCK_BYTES + 1))]), [])
 
 
 def test_a_claimed_length_is_refused_before_its_bytes_come() -> None:
