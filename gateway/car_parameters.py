@@ -56,7 +56,10 @@ class CarParameters:
         return f"application/vnd.ipld.car; version=1; order=dfs; dups={'y' if self.duplicates else 'n'}"
 
 
-_RANGE = re.compile(r"(-?\d{1,18}):(\*|-?\d{1,18})", re.ASCII)
+# As in other gateways, to which positions are numbers of 64 bits.
+MAX_POSITION = 2**63 - 1
+
+_RANGE = re.compile(r"(-?\d{1,19}):(\*|-?\d{1,19})", re.ASCII)
 
 
 def parse_car_parameters(query: Mapping[str, str], accept: Mapping[str, str]) -> CarParameters:
@@ -74,6 +77,12 @@ def parse_car_parameters(query: Mapping[str, str], accept: Mapping[str, str]) ->
     return CarParameters(Scope(scope), wanted, duplicates == "y")
 
 
+def kept_to(parameters: CarParameters, asked: Mapping[str, str]) -> str:
+    """What `Content-Location` adds to the query that was asked, so that it names this very answer."""
+    kept = {"version": "1", "order": "dfs", "dups": "y" if parameters.duplicates else "n"}
+    return "".join(f"&car-{name}={value}" for name, value in kept.items() if f"car-{name}" not in asked)
+
+
 def _one_of(name: str, value: str | None, allowed: tuple[str, ...]) -> str | None:
     if value is not None and value not in allowed:
         raise BadRequest(f"{name} is {' or '.join(allowed)}")
@@ -87,6 +96,8 @@ def _range(text: str | None) -> ByteRange | None:
     if match is None:
         raise BadRequest("entity-bytes is from:to, two whole numbers of which the second may be *")
     first, last = int(match[1]), None if match[2] == "*" else int(match[2])
+    if max(abs(first), abs(last or 0)) > MAX_POSITION:
+        raise BadRequest(f"entity-bytes has no numbers beyond {MAX_POSITION}")
     if last is not None and (first < 0) == (last < 0) and last < first:
         raise BadRequest("entity-bytes ends before it begins")
     return ByteRange(first, last)

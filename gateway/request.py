@@ -15,6 +15,8 @@ from ipld.paths import ContentPath
 
 # Entries of a directory on one page, unless the client says otherwise.
 DEFAULT_LIMIT, MAX_LIMIT = 1000, 10_000
+# Parameters of a query that are looked at; websites may have more of their own.
+MAX_PARAMETERS = 1000
 
 # The content path of a request, percent-encoded, once it was understood.
 CONTENT_PATH: web.RequestKey[str] = web.RequestKey("content_path", str)
@@ -42,7 +44,7 @@ class ContentRequest:
     go_get: bool = False
     html: bool = False
     index: bool = True
-    limit: int = DEFAULT_LIMIT
+    limit: str | None = None
     origin: Origin = PATH_ORIGIN
 
     @classmethod
@@ -65,9 +67,19 @@ class ContentRequest:
             go_get=parameters.get("go-get") == "1",
             html=accepts_html(accept_of(request)),
             index=parameters.get("index") != "false",
-            limit=_limit(parameters.get("limit")),
+            limit=parameters.get("limit"),
             origin=origin,
         )
+
+    def page_limit(self) -> int:
+        """Entries of a directory on one page; BadRequest where `limit` is no such number. Not before there is
+        a page: websites have parameters of their own."""
+        text = self.limit
+        if text is None:
+            return DEFAULT_LIMIT
+        if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 0 < int(text) <= MAX_LIMIT):
+            raise BadRequest(f"limit is a number from 1 to {MAX_LIMIT}")
+        return int(text)
 
     @property
     def format(self) -> Format:
@@ -94,18 +106,8 @@ def target_of(request: web.Request) -> tuple[str, str]:
 
 
 def parse_parameters(query: str) -> dict[str, str]:
-    """The last value of each parameter; BadRequest where there are too many."""
+    """The last value of each, of the first MAX_PARAMETERS: the others are none of ours."""
     if not query:
         return {}
-    try:
-        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=100))
-    except ValueError as error:
-        raise BadRequest("the query has more than 100 parameters") from error
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 0 < int(text) <= MAX_LIMIT):
-        raise BadRequest(f"limit is a number from 1 to {MAX_LIMIT}")
-    return int(text)
+    first = "&".join(query.split("&", MAX_PARAMETERS)[:MAX_PARAMETERS])
+    return dict(parse_qsl(first, keep_blank_values=True))

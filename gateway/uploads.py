@@ -94,6 +94,8 @@ async def delete_content(request: web.Request) -> web.StreamResponse:
 
 async def _put_path(request: web.Request, path: ContentPath) -> web.Response:
     gateway = request.app[GATEWAY]
+    if not all(map(_is_utf8, path.segments)):
+        raise BadRequest("the file name is not UTF-8")
     owned = _owned(request, gateway, path.segments[-1])
     added = await gateway.content.put(path.cid, path.segments, read_body(request), owned)
     inside = ContentPath("ipfs", str(added.cid), path.segments)
@@ -143,6 +145,10 @@ def _file_name(raw: str) -> str:
         return unquote(raw, errors="strict")
     except UnicodeDecodeError as error:
         raise BadRequest("the file name is not UTF-8") from error
+
+
+def _is_utf8(name: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def _parameters(request: web.Request) -> dict[str, str]:

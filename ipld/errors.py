@@ -49,11 +49,15 @@ class BlockCorrupt(IpldError):
 
 
 class NoLink(IpldError, LookupError):
-    """The directory is known and has no entry of that name; `trail` are the blocks that show it."""
+    """The directory is known and has no entry of that name.
 
-    def __init__(self, message: str, trail: tuple[Cid, ...] = ()) -> None:
+    `trail` are the blocks that show it, `roots` the CIDs of the path as far as it goes.
+    """
+
+    def __init__(self, message: str, trail: tuple[Cid, ...] = (), roots: tuple[Cid, ...] = ()) -> None:
         super().__init__(message)
         self.trail = trail
+        self.roots = roots
 
 
 class NameNotFound(IpldError, LookupError):

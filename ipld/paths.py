@@ -26,7 +26,8 @@ _SAFE = "!$&'()*+,;=:@"
 
 @dataclass(frozen=True, slots=True)
 class ContentPath:
-    """A path as its segments mean it: decoded, without empty ones. A segment may hold a `/`."""
+    """A path as its segments mean it: decoded, without empty ones. A segment may hold a `/`, and bytes that
+    are no UTF-8 as surrogates (PEP 383), as names of links do."""
 
     namespace: str
     root: str
@@ -85,7 +86,7 @@ def _decoded(part: str) -> str:
     if _BAD_PERCENT.search(part):
         raise ValueError(f"invalid URL escape in {_quoted(part)}")
     try:
-        text = unquote_to_bytes(part).decode("utf-8")
+        text = unquote_to_bytes(part).decode("utf-8", "surrogateescape")
     except UnicodeError as error:
         raise ValueError(f"not UTF-8: {_quoted(part)}") from error
     if "\0" in text:
@@ -173,7 +174,7 @@ async def _walk(blocks: BlockReader, path: ContentPath) -> Found:
         try:
             taken = await step(blocks, cid, names)
         except NoLink as error:
-            raise NoLink(str(error), (*trail, *error.trail)) from error
+            raise NoLink(str(error), (*trail, *error.trail), tuple(roots)) from error
         trail += taken.trail
         if taken.link is None:
             break

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b32encode
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
-from gateway.car_parameters import CarParameters, Scope, parse_car_parameters
+from gateway.car_parameters import CarParameters, Scope, kept_to, parse_car_parameters
 from gateway.formats.content_headers import content_headers
 from gateway.headers import content_disposition
 from gateway.refusals import BadRequest
@@ -41,7 +41,7 @@ async def represent_car(blocks: BlockReader, wanted: ContentRequest, found: Foun
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Content-Disposition"] = content_disposition(wanted.filename or _name(found), attachment=True)
     if "Content-Location" in headers:
-        headers["Content-Location"] += _kept_to(parameters, asked)
+        headers["Content-Location"] += kept_to(parameters, asked)
     whole = None
     if scope is Scope.ALL:
         whole = await whole_dag_of(blocks, found.cid, duplicates=parameters.duplicates)
@@ -104,11 +104,6 @@ def _span(cid: Cid, block: bytes, parameters: CarParameters) -> tuple[int, int] 
 def _name(found: Found) -> str:
     segments = found.path.segments
     return f"{found.roots[0]}_{segments[-1]}.car" if segments else f"{found.roots[0]}.car"
-
-
-def _kept_to(parameters: CarParameters, asked: Mapping[str, str]) -> str:
-    kept = {"version": "1", "order": "dfs", "dups": "y" if parameters.duplicates else "n"}
-    return "".join(f"&car-{name}={value}" for name, value in kept.items() if f"car-{name}" not in asked)
 
 
 def _etag(found: Found, parameters: CarParameters) -> str:

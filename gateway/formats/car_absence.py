@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from gateway.car_parameters import parse_car_parameters
+from gateway.car_parameters import kept_to, parse_car_parameters
+from gateway.formats.content_headers import content_location
 from gateway.headers import KNOWN_MISSING, content_disposition
 from gateway.representation import Representation
 from gateway.request import ContentRequest, parse_parameters
@@ -22,7 +23,8 @@ async def represent_absence(blocks: BlockReader, wanted: ContentRequest, missing
     A 404 would be a claim that nobody can check; remote backends of other gateways take one for a failure of
     this gateway. The root in the header is that of the path.
     """
-    parameters = parse_car_parameters(parse_parameters(wanted.query), wanted.wanted.parameters)
+    asked = parse_parameters(wanted.query)
+    parameters = parse_car_parameters(asked, wanted.wanted.parameters)
     root = missing.trail[0]
 
     async def walk() -> Walk:
@@ -38,9 +40,12 @@ async def represent_absence(blocks: BlockReader, wanted: ContentRequest, missing
 
     headers = {
         "X-Ipfs-Path": wanted.path.encoded(),
+        "X-Ipfs-Roots": ",".join(map(str, missing.roots)),
         "X-Content-Type-Options": "nosniff",
         "Content-Disposition": content_disposition(wanted.filename or f"{root}.car", attachment=True),
     }
+    if wanted.wanted.by_accept:
+        headers["Content-Location"] = content_location(wanted) + kept_to(parameters, asked)
     if not wanted.path.mutable:
         headers["Cache-Control"] = KNOWN_MISSING
     return Representation(

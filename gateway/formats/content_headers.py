@@ -8,6 +8,9 @@ from gateway.headers import IMMUTABLE, LISTING, content_disposition, mutable
 from gateway.request import ContentRequest
 from ipld.paths import Found
 
+# The first second that an HTTP date can name.
+_YEAR_1 = -62135596800
+
 
 def content_headers(wanted: ContentRequest, found: Found, *, listing: bool = False) -> dict[str, str]:
     """`X-Ipfs-Path`, `X-Ipfs-Roots` and `Cache-Control` (path-gateway spec, "Response Headers")."""
@@ -31,10 +34,14 @@ def content_location(wanted: ContentRequest) -> str:
 
 
 def last_modified(found: Found, mtime: float | None) -> float | None:
-    """The content's own time; else, where nothing says how long a name holds, now, as Kubo says."""
-    if mtime is None and found.mutable and not found.ttl:
-        return time.time()
-    return mtime
+    """The content's own time; else, where nothing says how long a name holds, now, as Kubo says.
+
+    Never later than now (RFC 9110 section 8.8.2.1); none where the header knows no such year.
+    """
+    now = time.time()
+    if mtime is None:
+        return now if found.mutable and not found.ttl else None
+    return min(mtime, now) if mtime >= _YEAR_1 else None
 
 
 def disposition(wanted: ContentRequest, fallback: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from urllib.parse import quote
 
 from gateway.formats.content_headers import content_headers
 from gateway.representation import Representation
@@ -14,6 +15,7 @@ from gateway.request import ContentRequest
 from gateway.small_bodies import made_later
 from ipld.blocks import BlockReader
 from ipld.cid import DAG_PB, RAW, Cid, codec_name
+from ipld.dag_pb import name_bytes
 from ipld.errors import BlockCorrupt, BlockNotFound, MalformedBlock, NotUnixFs
 from ipld.lookahead import in_order
 from ipld.paths import Found
@@ -32,10 +34,12 @@ _TYPES = {Kind.DIRECTORY: "directory", Kind.SHARD: "directory", Kind.SYMLINK: "s
 async def represent_dir_json(blocks: BlockReader, wanted: ContentRequest, found: Found) -> Representation:
     """`{"cid", "path", "entries": [{"name", "cid", "size", "type", "mode", "mtime"}], "cursor"}`.
 
-    `size` is that of a file, and of everything below a directory; what is not known is null. Raises
-    NotUnixFs (406) for what is no directory, and InvalidCursor.
+    `size` is that of a file, and of everything below a directory; what is not known is null. An entry whose
+    name is no UTF-8 has `encoded_name` too, percent-encoded. Raises NotUnixFs (406) for what is no directory,
+    BadRequest and InvalidCursor.
     """
-    Page(wanted.cursor, wanted.limit)
+    limit = wanted.page_limit()
+    Page(wanted.cursor, limit)
     await directory_node(blocks, found.cid)
     headers = content_headers(wanted, found) | {"X-Content-Type-Options": "nosniff"}
 
@@ -44,7 +48,7 @@ async def represent_dir_json(blocks: BlockReader, wanted: ContentRequest, found:
 
     complete = Representation(
         content_type=f"{MEDIA_TYPE}; charset=utf-8",
-        etag=f'"{found.cid}.dir-json.{wanted.limit}.{wanted.cursor}"',
+        etag=f'"{found.cid}.dir-json.{limit}.{wanted.cursor}"',
         headers=headers,
         read=read,
         accept_ranges=False,
@@ -63,7 +67,7 @@ async def represent_dir_json(blocks: BlockReader, wanted: ContentRequest, found:
 
 
 async def _text(blocks: BlockReader, wanted: ContentRequest, cid: Cid) -> AsyncGenerator[bytes, None]:
-    page = Page(wanted.cursor, wanted.limit)
+    page = Page(wanted.cursor, wanted.page_limit())
     known: dict[bytes, _Details] = {}
     start = f'{{"cid": "{cid}", "path": {json.dumps(wanted.path.encoded())}, "entries": ['
     async with aclosing(page.groups(blocks, cid, GROUP)) as groups:
@@ -116,12 +120,16 @@ def _detail(cid: Cid, block: bytes) -> _Details:
 
 
 def _described(entry: Link, details: _Details | None) -> dict[str, object]:
+    name = entry.name.encode("utf-8", "replace").decode()
     described: dict[str, object] = {
-        "name": entry.name.encode("utf-8", "replace").decode(),
+        "name": name,
         "cid": str(entry.cid),
         "size": entry.tsize,
         "type": "file" if entry.cid.codec == RAW else codec_name(entry.cid.codec),
         "mode": None,
         "mtime": None,
     }
+    if name != entry.name:
+        # JSON has no word for bytes that are no UTF-8, and other names may look the same then.
+        described["encoded_name"] = quote(name_bytes(entry.name), safe="")
     return described | dict(details or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from urllib.parse import urlencode
 
 from gateway.formats.content_headers import content_headers
 from gateway.formats.directory_page import (
@@ -50,8 +51,9 @@ async def _represent_index(
 
 
 async def _represent_listing(blocks: BlockReader, wanted: ContentRequest, found: Found) -> Representation:
-    entries, following = await page_of(blocks, found.cid, wanted.cursor, min(wanted.limit, PAGE_ENTRIES))
-    whole = following is None and not wanted.cursor
+    limit = min(wanted.page_limit(), PAGE_ENTRIES)
+    entries, cursor = await page_of(blocks, found.cid, wanted.cursor, limit)
+    whole = cursor is None and not wanted.cursor
     page = DirectoryPage(
         links=links_for(wanted),
         cid=str(found.cid),
@@ -59,14 +61,24 @@ async def _represent_listing(blocks: BlockReader, wanted: ContentRequest, found:
         entries=[_listed(entry) for entry in entries],
         count=len(entries) if whole else None,
         size=sum(entry.tsize for entry in entries) if whole else None,
-        next_cursor=following,
+        following=None if cursor is None else _following(wanted, cursor),
     )
     return Representation(
         content_type="text/html; charset=utf-8",
-        etag=listing_etag(str(found.cid), "" if whole else f"{wanted.cursor}:{wanted.limit}"),
+        etag=listing_etag(str(found.cid), "" if whole else f"{wanted.cursor}:{limit}:{wanted.index:d}"),
         headers=content_headers(wanted, found, listing=True) | dict(PAGE_HEADERS),
         body=render_directory(page).encode("utf-8", "replace"),
     )
+
+
+def _following(wanted: ContentRequest, cursor: str) -> str:
+    """The query of the next page of what was asked for."""
+    query = {"cursor": cursor}
+    if not wanted.index:
+        query["index"] = "false"
+    if wanted.limit is not None:
+        query["limit"] = wanted.limit
+    return urlencode(query)
 
 
 def _listed(entry: Link) -> Listed:

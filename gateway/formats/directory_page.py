@@ -30,7 +30,7 @@ class Listed:
 class DirectoryPage:
     """What there is to show: the entries of this page, `count` and `size` of the whole directory if known.
 
-    `path` are the names between the root and the directory; `next_cursor` leads to the next page.
+    `path` are the names between the root and the directory; `following` is the query of the next page.
     """
 
     links: Links
@@ -39,7 +39,7 @@ class DirectoryPage:
     entries: Sequence[Listed]
     count: int | None = None
     size: int | None = None
-    next_cursor: str | None = None
+    following: str | None = None
 
 
 def listing_etag(cid: str, cursor: str = "") -> str:
@@ -62,7 +62,7 @@ def render_directory(page: DirectoryPage) -> str:
         rows=_rows(links, here, page.entries),
         entries=None if count is None else f"{count:,} {'entry' if count == 1 else 'entries'}",
         size=None if page.size is None else human_size(page.size),
-        next=None if page.next_cursor is None else f"?cursor={quote(page.next_cursor, safe='')}",
+        next=None if page.following is None else f"?{page.following}",
     )
 
 

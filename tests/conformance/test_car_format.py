@@ -117,6 +117,11 @@ async def test_a_path_that_leads_nowhere_is_shown_by_its_blocks(gate: Running) -
         assert answer.headers["Cache-Control"] == "public, max-age=60"
         again = await gate.get(f"/ipfs/{ROOT.cid}/{path}?format=car", If_None_Match=answer.headers["ETag"])
         assert again.status == 304
+    asked = await gate.get(f"/ipfs/{ROOT.cid}/none?a=1", Accept="application/vnd.ipld.car; dups=y")
+    assert asked.headers["Content-Location"] == (
+        f"/ipfs/{ROOT.cid}/none?a=1&format=car&car-version=1&car-order=dfs&car-dups=y"
+    )
+    assert asked.headers["X-Ipfs-Roots"] == str(ROOT.cid)
     head = await gate.ask("HEAD", f"/ipfs/{ROOT.cid}/none?format=car")
     assert (head.status, head.headers["Content-Type"].split(";")[0]) == (200, "application/vnd.ipld.car")
     # All other formats have a status for it; and no block is needed to know that a raw one has no links.

@@ -6,6 +6,7 @@ import pytest
 
 from ipld.unixfs.profiles import UNIXFS_V0_2015, UNIXFS_V1_2025, Profile
 from tests.gateway.gateways import Running
+from tests.ipld.dags import directory, raw_leaf
 
 LISTING = "public, max-age=604800, stale-while-revalidate=2678400"
 
@@ -90,6 +91,54 @@ async def test_a_long_listing_comes_in_pages(gate: Running) -> None:
     assert "file-01099" in rest.text
     assert rest.headers["ETag"] != page.headers["ETag"]
     assert (await gate.get(f"/ipfs/{root}/?cursor=x")).status == 400
+
+
+async def test_the_next_page_is_of_what_was_asked_for(gate: Running) -> None:
+    root = (await gate.post_form([("index.html", b"<p>"), *((f"{n:02}", b"") for n in range(8))])).cid
+    page = await gate.get(f"/ipfs/{root}/?index=false&limit=5")
+    query = page.text.partition('rel="next" href="')[2].partition('"')[0].replace("&amp;", "&")
+    assert query.startswith("?cursor=")
+    rest = await gate.get(f"/ipfs/{root}/{query}")
+    assert [name in rest.text for name in ("/04", "/05", "/07", "index.html")] == [False, True, True, True]
+    assert 'rel="next"' not in rest.text
+    assert (await gate.get(f"/ipfs/{root}/?index=false&limit=all")).status == 400
+
+
+async def test_a_limit_is_for_pages_alone(gate: Running) -> None:
+    """Websites have parameters of their own."""
+    root = (await gate.post_form([("index.html", b"hello"), ("b", b"2")])).cid
+    for target in (
+        f"{root}/?limit=all",
+        f"{root}/b?limit=0",
+        f"{root}/?" + "&".join(f"p{n}" for n in range(300)),
+    ):
+        assert (await gate.get(f"/ipfs/{target}")).status == 200
+
+
+FORMATS = ("", "raw", "car", "tar", "zip", "dir-json")
+
+
+async def test_names_that_are_no_utf8_lead_somewhere(gate: Running) -> None:
+    inside = raw_leaf(b"inside")
+    below = directory(("\udcfe", inside))
+    root = directory(("\udcff", below), ("?", raw_leaf(b"another")))
+    await gate.add_blocks(inside, raw_leaf(b"another"), below, root)
+    page = await gate.get(f"/ipfs/{root.cid}/")
+    assert f'href="/ipfs/{root.cid}/%FF"' in page.text
+    for format in FORMATS:
+        answer = await gate.get(f"/ipfs/{root.cid}/%FF/?format={format}")
+        assert answer.status == 200
+        assert answer.headers["X-Ipfs-Path"] == f"/ipfs/{root.cid}/%FF/"
+    assert (await gate.get(f"/ipfs/{root.cid}/%FF")).headers["Location"] == f"/ipfs/{root.cid}/%FF/"
+    file = await gate.get(f"/ipfs/{root.cid}/%ff/%fe?download=true")
+    assert (file.status, file.body) == (200, b"inside")
+    assert (await gate.get(f"/ipfs/{root.cid}/%fe")).status == 404
+    entries = (await gate.get(f"/ipfs/{root.cid}/?format=dir-json")).json["entries"]
+    assert isinstance(entries, list)
+    assert {(entry["name"], entry.get("encoded_name")) for entry in entries} == {("?", None), ("?", "%FF")}
+    less = await gate.write("DELETE", f"/ipfs/{root.cid}/%FF")
+    assert (less.status, "another" in (await gate.get(f"/ipfs/{less.cid}/%3F")).text) == (201, True)
+    assert (await gate.write("PUT", f"/ipfs/{root.cid}/%FF", b"x")).status == 400
 
 
 async def test_go_get_is_not_redirected(gate: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 import pytest
@@ -181,6 +182,22 @@ async def test_mtime_is_last_modified(gate: Running) -> None:
     assert (same.status, same.body) == (304, b"")
     newer = await gate.get(f"/ipfs/{block.cid}", If_Modified_Since="Sun, 06 Nov 1994 08:49:36 GMT")
     assert newer.status == 200
+
+
+@pytest.mark.parametrize("seconds", [4102444800, 253402300800, 2**62, -62135596800, -62135596801, -(2**62)])
+async def test_a_time_that_no_header_can_say(gate: Running, seconds: int) -> None:
+    mtime = b"\x08" + varint.encode(seconds % 2**64)
+    data = b"\x08\x02\x12\x02hi\x18\x02" + b"\x42" + varint.encode(len(mtime)) + mtime
+    block = dag_pb_block(b"\x0a" + varint.encode(len(data)) + data)
+    await gate.add_blocks(block)
+    for method in ("GET", "HEAD"):
+        answer = await gate.ask(method, f"/ipfs/{block.cid}")
+        assert answer.status == 200
+        said = answer.headers.get("Last-Modified")
+        if said is None:
+            assert seconds < -62135596800
+        else:
+            assert parsedate_to_datetime(said) <= parsedate_to_datetime(answer.headers["Date"])
 
 
 @pytest.mark.parametrize("match", ['"{}"', 'W/"{}"', "*", '"x", "{}"', '"{}" , "x"'])

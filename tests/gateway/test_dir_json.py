@@ -33,7 +33,12 @@ async def promised(blocks: MemoryBlocks, root: Block, limit: int = 1000, cursor:
     """What HEAD is answered from."""
     path = ContentPath.parse(f"/ipfs/{root.cid}")
     wanted = ContentRequest(
-        path=path, wanted=Wanted(Format.DIR_JSON), raw_path=str(path), query="", limit=limit, cursor=cursor
+        path=path,
+        wanted=Wanted(Format.DIR_JSON),
+        raw_path=str(path),
+        query="",
+        limit=str(limit),
+        cursor=cursor,
     )
     return await represent_dir_json(blocks, wanted, await resolve(NoNames(), blocks, path))
 

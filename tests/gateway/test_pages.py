@@ -93,8 +93,10 @@ def test_no_way_up_from_the_root(links: Links) -> None:
 
 def test_empty_and_paged() -> None:
     assert "This directory is empty" in page(path_links("ipfs", CID), (), [])
-    more = render_directory(DirectoryPage(path_links("ipfs", CID), CID, [], [FILE_ROW], next_cursor="a/b&c"))
-    assert 'rel="next" href="?cursor=a%2Fb%26c"' in more
+    more = render_directory(
+        DirectoryPage(path_links("ipfs", CID), CID, [], [FILE_ROW], following="cursor=a%2Fb%26c&limit=2")
+    )
+    assert 'rel="next" href="?cursor=a%2Fb%26c&amp;limit=2"' in more
 
 
 def test_etag() -> None:
@@ -145,6 +147,16 @@ def test_pages_load_nothing_and_run_nothing() -> None:
 def test_try_again_leads_nowhere_else(target: str, status: int, linked: bool) -> None:
     html = render_error(ErrorPage(status, "x", "id", target, 10 if status == 504 else None))
     assert ("Try again</a>" in html) is linked
+
+
+def test_the_welcome_of_a_host_that_gives_out_verifiable_formats_alone() -> None:
+    welcome = Welcome("http://h", "1", CID, verifiable_only=True)
+    assert f'curl -L "http://h/ipfs/{CID}?format=raw"' in render_welcome_text(welcome)
+    for text in (render_welcome(welcome), render_welcome_text(welcome)):
+        assert "?format=car" in text
+        assert "directory page" not in text
+        assert "?format=tar" not in text
+    assert f'href="/ipfs/{CID}"' not in render_welcome(welcome)
 
 
 def test_welcome_is_ready_to_paste() -> None:

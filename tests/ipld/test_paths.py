@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from ipld import codecs, dag_pb
 from ipld.blocks import Block
 from ipld.cid import CBOR as PLAIN_CBOR
 from ipld.cid import DAG_CBOR, DAG_JSON, JSON, Cid
+from ipld.dag_pb import name_bytes
 from ipld.data_model import Value
 from ipld.errors import BlockNotFound, InvalidPath, MalformedBlock, NameNotFound, NameRecursion, NoLink
 from ipld.names import ResolvedName
@@ -82,7 +84,7 @@ def test_the_text_that_the_conformance_suite_looks_for() -> None:
         "/ipld/x",
         f"/ipfs/{ROOT}/%zz",
         f"/ipfs/{ROOT}/%",
-        f"/ipfs/{ROOT}/%ff",
+        f"/ipfs/%ff/{ROOT}",
         f"/ipfs/{ROOT}/a%00",
         f"/ipfs/{ROOT}/\ud800",
         f"/ipfs/{ROOT}" + "/a" * 300,
@@ -98,6 +100,13 @@ def test_what_is_no_path(raw: str) -> None:
     text = str(caught.value).encode()
     assert len(text) < 2000
     assert not set(text) & set(range(32))
+
+
+@given(st.binary(min_size=1).filter(lambda name: b"\0" not in name))
+def test_names_of_any_bytes_come_back(name: bytes) -> None:
+    path = ContentPath.parse(f"/ipfs/{ROOT}/{quote(name, safe='')}")
+    assert [name_bytes(segment) for segment in path.segments] == [name]
+    assert ContentPath.parse(path.encoded()) == path
 
 
 @given(
