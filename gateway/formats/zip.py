@@ -22,6 +22,9 @@ from ipld.unixfs.tree import Branch, walk
 # The directory at the end names every entry: some 400 bytes each in memory until then.
 MAX_ENTRIES = 250_000
 
+# What the format has for the length of a path, the slash of a directory included.
+MAX_NAME_BYTES = 65_535
+
 # The format knows no time before its own first day, nor after its last.
 _FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
 
@@ -69,6 +72,9 @@ async def _pack(blocks: BlockReader, found: Found, name: str) -> AsyncGenerator[
 
 async def _entry(archive: zipfile.ZipFile, branch: Branch) -> AsyncGenerator[None, None]:
     info = _info(branch)
+    if info.filename in archive.NameToInfo:
+        # zipfile would warn, and keep each warning for ever.
+        raise NotSupported(f"a ZIP has one entry of each name: {info.filename!a}; format=tar takes more")
     if branch.file is None:
         archive.writestr(info, b"")
         yield
@@ -92,6 +98,8 @@ async def _entry(archive: zipfile.ZipFile, branch: Branch) -> AsyncGenerator[Non
 def _info(branch: Branch) -> zipfile.ZipInfo:
     # To Windows a backslash is a slash, and `..\\` leads out of the directory.
     path = _UNSAFE.sub(_escaped, branch.path)
+    if len(path.encode()) >= MAX_NAME_BYTES:
+        raise NotSupported(f"a path in a ZIP has at most {MAX_NAME_BYTES} bytes; format=tar takes more")
     info = zipfile.ZipInfo(path + "/" if branch.file is None else path, _moment(branch.node.mtime))
     kind, mode = stat.S_IFREG, 0o644
     if branch.file is None:

@@ -263,6 +263,26 @@ async def test_a_zip_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(from_tar(await packed(blocks, root, Format.TAR))) == 4
 
 
+@pytest.mark.parametrize("names", [["twice", "twice"], ["line\n", "line%0A"]])
+async def test_a_zip_has_each_name_once(names: list[str]) -> None:
+    leaf = raw_leaf(b"x")
+    root = directory(*[(name, leaf) for name in names])
+    with pytest.raises(NotSupported, match="format=tar"):
+        await packed(MemoryBlocks([leaf, root]), root, Format.ZIP)
+    with tarfile.open(fileobj=await packed(MemoryBlocks([leaf, root]), root, Format.TAR)) as archive:
+        assert len(archive.getmembers()) == 3
+
+
+async def test_a_path_that_is_too_long_for_a_zip(gate: Running) -> None:
+    leaf = raw_leaf(b"x")
+    for length, status in ((65_535 - 61, 200), (65_535, 501)):
+        root = directory(("n" * length, leaf))
+        await gate.add_blocks(leaf, root)
+        answer = await gate.get(f"/ipfs/{root.cid}?format=zip")
+        assert answer.status == status, answer.body[:200]
+        assert (await gate.get(f"/ipfs/{root.cid}?format=tar")).status == 200
+
+
 @pytest.mark.parametrize("format", ["tar", "zip", "dir-json"])
 async def test_what_is_no_unixfs_has_no_files(gate: Running, format: str) -> None:
     kind = "application/vnd.ipld.raw"
