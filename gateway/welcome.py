@@ -15,9 +15,10 @@ from gateway.request import ORIGIN
 async def get_welcome(request: web.Request) -> web.Response:
     """A page for browsers, the same as text for terminals."""
     gateway = request.app[GATEWAY]
+    deserialized = request[ORIGIN].rules.deserialized
     # The host was checked: a shell that it is pasted into takes it for no more than a name.
     url = gateway.public_url or f"{gateway.proxies.scheme(request)}://{request[ORIGIN].host or 'localhost'}"
-    welcome = Welcome(url.rstrip("/"), program_version(), gateway.sample or "bafkqaaa")
+    welcome = Welcome(url.rstrip("/"), program_version(), gateway.sample or "bafkqaaa", not deserialized)
     if accepts_html(request.headers.get(hdrs.ACCEPT)):
         headers = {**PAGE_HEADERS, hdrs.CONTENT_TYPE: "text/html; charset=utf-8"}
         return web.Response(text=render_welcome(welcome), headers=headers)

@@ -71,13 +71,19 @@ async def announce(settings: Settings, gateway: Gateway, bound: socket.socket) -
             "          shown once: keep it. `cidgate keys create` makes more.",
         ]
     if sample is not None:
-        lines.append(f" Read     curl {url}/ipfs/{sample.cid}")
+        read = f"{url}/ipfs/{sample.cid}"
+        lines.append(f" Read     curl {read if settings.deserialized_responses else quoted_raw(read)}")
     lines += [
         f' Upload   curl -T photo.jpg -H "Authorization: Bearer {secret or "$KEY"}" {url}/ipfs/',
         f" Health   {url}/readyz   Metrics {url}/metrics",
         f" Gateway  {url}   (Ctrl-C stops)",
     ]
     click.echo("\n".join(lines), err=True)
+
+
+def quoted_raw(url: str) -> str:
+    """For a shell to which `?` means something."""
+    return f'"{url}?format=raw"'
 
 
 async def _add_sample(gateway: Gateway) -> Added | None:

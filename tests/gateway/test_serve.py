@@ -169,6 +169,14 @@ def test_a_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
     assert len([path for path in (tmp_path / "objects").rglob("*") if path.is_file()]) == 1
 
 
+def test_the_first_call_works_where_nothing_but_blocks_is_given_out(tmp_path: Path) -> None:
+    with served(tmp_path, DESERIALIZED_RESPONSES="false") as running:
+        read = re.search(r'Read     curl "http://[^/]+(\S+)"', running.block)
+        assert read
+        assert running.get(read[1])[0] == 200
+        assert f'curl -L "{running.url}/ipfs/' in running.get("/")[1].decode()
+
+
 def test_several_workers(tmp_path: Path) -> None:
     with served(tmp_path, "--workers", "2") as running:
         cid = running.put("x", HELLO)
