@@ -9,10 +9,13 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
 
 import uvloop
 from aiohttp import web, web_response
-from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy, RawRequestMessage
+from yarl import URL
 
 from config.settings import Settings
 from gateway.access_log import AccessLog
@@ -33,6 +36,7 @@ READ_BUFFER_BYTES = 256 * 1024
 BACKLOG = 1024
 
 Started = Callable[[Gateway], Awaitable[None]]
+_RequestFactory = Callable[..., web.BaseRequest]
 
 
 def run(settings: Settings, bound: socket.socket, started: Started, *, parent: int | None = None) -> None:
@@ -80,10 +84,28 @@ async def serving(
     try:
         assert runner.server is not None
         runner.server.request_handler = fast_lane(gateway, log, runner.server.request_handler)
+        runner.server.request_factory = readable(runner.server.request_factory)
         await web.SockSite(runner, bound, backlog=BACKLOG).start()
         yield
     finally:
         await runner.cleanup()
+
+
+def readable(make: _RequestFactory) -> _RequestFactory:
+    """aiohttp asks an absolute target (RFC 9112 section 3.2.2) for its host where nobody catches what that
+    raises: a name such as `xn--` would leave the client without an answer, and the connection open."""
+
+    def made(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+        if not message.path.startswith("/"):
+            try:
+                _ = message.url.host
+            except ValueError:
+                parts = urlsplit(message.path)
+                path = URL.build(path=parts.path or "/", query_string=parts.query, encoded=True)
+                message = message._replace(url=path)
+        return make(message, *rest)
+
+    return made
 
 
 def _stop_signal(parent: int | None) -> asyncio.Event:
