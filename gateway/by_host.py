@@ -123,7 +123,8 @@ def _subdomain_of(request: web.Request, gateway: Gateway, origin: Origin) -> str
     if root in NAMESPACES or label is None:
         return None
     scheme = gateway.proxies.scheme(request)
-    if rooted.namespace == "ipns" and (scheme == "https" or origin.rules.inline_dnslink):
+    inlined = scheme == "https" or origin.rules.inline_dnslink or "." not in label
+    if rooted.namespace == "ipns" and inlined:
         label = tls_label(label)
     target = (rooted.rest or "/") + (f"?{query}" if query else "")
     return subdomain_url(scheme, label, rooted.namespace, origin.host, target)

@@ -53,9 +53,12 @@ def root_of_label(namespace: str, label: str) -> str:
 
 
 def tls_label(label: str) -> str:
-    """A domain name as one label, which a wildcard certificate covers. BadRequest where it is too long."""
+    """A domain name as one label, which a wildcard certificate covers. BadRequest where it is too long.
+
+    A name of one label (of IPFS_NS_MAP) too, where it has a hyphen: `root_of_label` takes each for a dot.
+    """
     try:
-        return inline_dnslink(label) if "." in label else label
+        return inline_dnslink(label) if "." in label or "-" in label else label
     except ValueError as error:
         raise BadRequest(str(error)) from error
 

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from gateway.forwarded import Proxies
 from gateway.hosts import HostRules, Hosts
+from gateway.subdomains import root_of_label
 from ipld.blocks import Block
 from ipld.cid import DAG_JSON, Cid
 from ipld.errors import NameNotFound, NameUnavailable
@@ -358,6 +359,25 @@ async def test_absolute_targets_name_the_host(site: Website, version: str) -> No
     raw = f"GET {target} HTTP/{version}\r\nHost: x\r\nConnection: close\r\n\r\n"
     answer = await site.gate.raw(raw.encode())
     assert f"Location: http://{site.cid}.ipfs.gw.example:99/a%2Fb\r\n".encode() in answer
+
+
+@pytest.mark.parametrize("host", ["xn--", "xn--a", "xn--0.localhost", "bafkqaaa.ipfs.xn--a.localhost"])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_absolute_targets_whose_host_cannot_be_read_are_answered(
+    site: Website, host: str, method: str
+) -> None:
+    end = "HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = await site.gate.raw(f"{method} http://{host}/ipfs/{site.cid}/hello?a=%2f {end}".encode())
+    # No host of this gateway, and no key either.
+    assert answer.startswith(b"HTTP/1.1 404 " if method == "GET" else b"HTTP/1.1 401 ")
+
+
+async def test_names_of_one_label_keep_their_hyphens(site: Website) -> None:
+    """Those of IPFS_NS_MAP: each hyphen of a label would be a dot."""
+    for name, label in (("my-app", "my--app"), ("app", "app"), ("a-b.example", "a-b.example")):
+        found = await site.get("gw.example", f"/ipns/{name}/x")
+        assert found.headers["Location"] == f"http://{label}.ipns.gw.example/x"
+    assert root_of_label("ipns", "my--app") == "my-app"
 
 
 # As `curl --proxytunnel --proxy1.0` does it: the connection of HTTP/1.0 stays where the client asks for that.
