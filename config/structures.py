@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -9,7 +10,22 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-_HOST = re.compile(r"([a-z0-9_*-]+(\.[a-z0-9_*-]+)*\.?|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
+_HOST = re.compile(
+    r"(?:[a-z0-9_*-]+(?:\.[a-z0-9_*-]+)*\.?|\[([0-9a-f:.]+)\])(?::(\d{1,5}))?", re.ASCII | re.IGNORECASE
+)
+_MAX_HOST_LENGTH = 253
+_MAX_PORT = 65535
+
+
+def _is_host(text: str) -> bool:
+    """A name, also with `*` in it, or an IPv6 address in brackets; with or without a port."""
+    match = _HOST.fullmatch(text)
+    if match is None or len(text) > _MAX_HOST_LENGTH or int(match[2] or 0) > _MAX_PORT:
+        return False
+    try:
+        return match[1] is None or ipaddress.ip_address(match[1]).version == 6
+    except ValueError:
+        return False
 
 
 class PublicGateway(BaseModel):
@@ -42,7 +58,7 @@ def _json_object(value: object) -> object:
         raise ValueError(f"must be a JSON object; {error}") from None
     if not isinstance(parsed, dict):
         raise ValueError("must be a JSON object of host names")  # noqa: TRY004 - pydantic wants a ValueError
-    bad = [host for host in parsed if not _HOST.fullmatch(host)]
+    bad = [host for host in parsed if not _is_host(host)]
     if bad:
         raise ValueError(f"must have host names as its keys, which {bad[0]!r} is not")
     return parsed
@@ -56,7 +72,7 @@ def _pairs(value: object) -> object:
 
 def _pair(text: str) -> tuple[str, str]:
     host, _, path = text.partition(":")
-    if not _HOST.fullmatch(host) or not path.startswith(("/ipfs/", "/ipns/")):
+    if not _is_host(host) or "*" in host or not path.startswith(("/ipfs/", "/ipns/")):
         raise ValueError("must be pairs such as example.org:/ipfs/bafy…, with commas between them")
     return host.lower().removesuffix("."), path
 

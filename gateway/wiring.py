@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -29,7 +30,7 @@ from gateway.sample import sample_cid
 from gateway.sites.files import SiteFiles
 from gateway.streaming import SendLimits
 from gateway.traffic import Traffic
-from ipld.paths import ResolveLimits
+from ipld.paths import ContentPath, ResolveLimits
 from ipld.unixfs.profiles import PROFILES
 from naming.dns import NoDns
 from naming.dns_by_domain import open_dns
@@ -76,6 +77,7 @@ def _caches(settings: Settings, packed: PackedBlocks, redis: RedisBlocks | None)
 async def open_gateway(settings: Settings) -> AsyncGenerator[Gateway, None]:
     """Everything that a gateway needs, open until the block is left; closed in reverse order."""
     _name_what_is_not_used(settings)
+    overrides = parse_overrides(settings.ipfs_ns_map)
     metrics = Metrics(program_version())
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings))
@@ -87,7 +89,7 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[Gateway, None]:
         await stack.enter_async_context(epochs.following())
         opened = await stack.enter_async_context(open_content(settings, pool, store, caches.blocks, metrics))
         keys = await stack.enter_async_context(cached_keys(PostgresKeys(pool)))
-        ipns, names, names_here = await stack.enter_async_context(_open_names(settings, pool))
+        ipns, names, names_here = await stack.enter_async_context(_open_names(settings, pool, overrides))
         ipns.names.listeners.append(lambda _: caches.answers.renamed())
         gateway = Gateway(
             blocks=caches.blocks,
@@ -129,10 +131,9 @@ def _as_set(settings: Settings, gateway: Gateway) -> Gateway:
 
 @asynccontextmanager
 async def _open_names(
-    settings: Settings, pool: Pool
+    settings: Settings, pool: Pool, overrides: Mapping[str, ContentPath]
 ) -> AsyncGenerator[tuple[Ipns, CachedNames, KeptNames], None]:
     """Names by key, all names, and those that are known here. Nobody is asked before the first request."""
-    overrides = parse_overrides(settings.ipfs_ns_map)
     limits = NameLimits(
         settings.names_cache_bytes, settings.names_cache_max_ttl, settings.names_cache_negative_ttl
     )
@@ -150,10 +151,14 @@ async def _open_names(
         yield ipns, names, KeptNames(names, here)
 
 
+# Of a full name, before the port.
+_FINAL_DOT = re.compile(r"\.(?=(?::\d+)?$)")
+
+
 def hosts_of(settings: Settings) -> Hosts:
     """What the settings say about host names."""
     listed = {
-        host.removesuffix("."): None if gateway is None else _rules(gateway)
+        _FINAL_DOT.sub("", host): None if gateway is None else _rules(gateway)
         for host, gateway in settings.public_gateways.items()
     }
     # Whoever maps a name to a path here means it to be served; that costs no DNS query.

@@ -12,7 +12,7 @@ from dataclasses import replace
 import click
 
 from auth.errors import KeyExists
-from auth.keys import KeyRequest, Scope
+from auth.keys import PREFIX, KeyRequest, Scope, is_well_formed
 from config.settings import Settings
 from gateway import listen
 from gateway.commands.errors import said_plainly
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 @click.pass_obj
 def serve(settings: Settings, workers: int | None) -> None:
     """Run the gateway until it is told to stop (Ctrl-C)."""
+    check_bootstrap_key(settings)
     count = workers or settings.workers
     with said_plainly(), listen.bind(settings.gateway_host, settings.gateway_port) as bound:
         if count > 1:
@@ -41,6 +42,16 @@ def serve(settings: Settings, workers: int | None) -> None:
             sys.exit(Workers(count, port, os.environ, settings.shutdown_grace).run())
         set_up_logging(settings)
         run(settings, bound, lambda gateway: announce(settings, gateway, bound))
+
+
+def check_bootstrap_key(settings: Settings) -> None:
+    """Before anything is made: what begins like a key of ours has a checksum."""
+    chosen = settings.bootstrap_api_key
+    if chosen is not None and not is_well_formed(chosen.get_secret_value()):
+        raise click.ClickException(
+            f"BOOTSTRAP_API_KEY begins with {PREFIX}, as keys that cidgate makes do, and is none of them; "
+            "choose another beginning"
+        )
 
 
 @click.command(hidden=True)
@@ -61,7 +72,7 @@ def worker(settings: Settings, parent: int, first: bool) -> None:
 
 async def announce(settings: Settings, gateway: Gateway, bound: socket.socket) -> None:
     """Print where the gateway is, and a first call that works when pasted. Secrets once, on first start."""
-    url = (settings.public_url or listen.url_of(bound)).rstrip("/")
+    url = _url(settings, bound)
     secret = await first_key(settings, gateway)
     sample = await _add_sample(gateway)
     lines = [f"cidgate {program_version()}   data {_place(settings)}   {_stores(settings)}"]
@@ -72,13 +83,21 @@ async def announce(settings: Settings, gateway: Gateway, bound: socket.socket) -
         ]
     if sample is not None:
         read = f"{url}/ipfs/{sample.cid}"
-        lines.append(f" Read     curl {read if settings.deserialized_responses else quoted_raw(read)}")
+        lines.append(f" Read     curl -L {read if settings.deserialized_responses else quoted_raw(read)}")
     lines += [
         f' Upload   curl -T photo.jpg -H "Authorization: Bearer {secret or "$KEY"}" {url}/ipfs/',
         f" Health   {url}/readyz   Metrics {url}/metrics",
         f" Gateway  {url}   (Ctrl-C stops)",
     ]
     click.echo("\n".join(lines), err=True)
+
+
+def _url(settings: Settings, bound: socket.socket) -> str:
+    """How the gateway is reached from here."""
+    if settings.strict_hosts and settings.public_url is None:
+        # The address is no host that is served then, and this name is one unless PUBLIC_GATEWAYS says no.
+        return f"http://localhost:{bound.getsockname()[1]}"
+    return (settings.public_url or listen.url_of(bound)).rstrip("/")
 
 
 def quoted_raw(url: str) -> str:

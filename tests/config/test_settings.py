@@ -89,6 +89,18 @@ def test_a_public_gateway_that_would_serve_nothing_is_refused(gateway: str, text
     assert text in problems({"PUBLIC_GATEWAYS": f'{{"gw.example": {gateway}}}'})
 
 
+@pytest.mark.parametrize("host", ["a:99999", "[1.2.3]", "[1:2]:80", "a" * 254, "a b", "a:", ""])
+def test_what_is_no_host_is_said_at_start(host: str) -> None:
+    assert "must have host names as its keys" in problems({"PUBLIC_GATEWAYS": f'{{"{host}": {{}}}}'})
+    assert "IPFS_NS_MAP" in problems({"IPFS_NS_MAP": f"{host}:/ipfs/bafkqaaa"})
+
+
+def test_what_is_a_host_is_taken() -> None:
+    hosts = '{"[::1]:80": {}, "[1::2]": {}, "gw.example.:80": {}, "*.gw.example": {}}'
+    assert len(Settings.from_env({"PUBLIC_GATEWAYS": hosts}).public_gateways) == 4
+    assert "IPFS_NS_MAP" in problems({"IPFS_NS_MAP": "*.gw.example:/ipfs/bafkqaaa"})
+
+
 def test_everything_wrong_is_said_at_once() -> None:
     text = problems(
         {"GATEWAY_PORT": "70000", "WORKERS": "two", "LOG_FORMAT": "xml", "MAX_UPLOAD_BYTES": "lots"}
@@ -105,6 +117,11 @@ def test_everything_wrong_is_said_at_once() -> None:
     ):
         assert expected in text
     assert len(text.splitlines()) == 8
+
+
+@pytest.mark.parametrize("name", ["bad bucket", "a/b", "büro", "b" * 256])
+def test_what_is_no_bucket(name: str) -> None:
+    assert "must be the name of a bucket" in problems(FILEBASE | {"FILEBASE_BUCKET_NAME": name})
 
 
 def test_secrets_are_never_shown() -> None:

@@ -32,7 +32,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def test_the_start_block_says_all_that_is_needed(shop: Served) -> None:
     assert len(re.findall(re.escape(shop.key), shop.block)) == 2
-    sample = re.search(r"curl (http\S+)", shop.block)
+    sample = re.search(r"curl -L (http\S+)", shop.block)
     assert sample is not None
     status, body = shop.get(sample[1].removeprefix(shop.url))
     assert (status, body[:6]) == (200, b"Hello!")
@@ -171,10 +171,28 @@ def test_a_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
 
 def test_the_first_call_works_where_nothing_but_blocks_is_given_out(tmp_path: Path) -> None:
     with served(tmp_path, DESERIALIZED_RESPONSES="false") as running:
-        read = re.search(r'Read     curl "http://[^/]+(\S+)"', running.block)
+        read = re.search(r'Read     curl -L "http://[^/]+(\S+)"', running.block)
         assert read
         assert running.get(read[1])[0] == 200
         assert f'curl -L "{running.url}/ipfs/' in running.get("/")[1].decode()
+
+
+def test_the_first_call_works_where_hosts_are_strict(tmp_path: Path) -> None:
+    with served(tmp_path, STRICT_HOSTS="true") as running:
+        read = re.search(r"Read     curl -L (http://localhost:\d+)(\S+)", running.block)
+        assert read
+        address = {"Host": read[1].removeprefix("http://").replace("localhost", "127.0.0.1")}
+        assert running.ask("GET", read[2], headers=address)[0] == 404, "it is no host of this gateway"
+        # Where curl is sent next; it knows that every name under localhost is this machine.
+        host = f"{read[2].removeprefix('/ipfs/')}.ipfs.{read[1].removeprefix('http://')}"
+        assert running.ask("GET", "/", headers={"Host": host})[0] == 200
+
+
+def test_a_bootstrap_key_that_can_be_none_is_said_before_anything_is_made(tmp_path: Path) -> None:
+    done = command(tmp_path, "serve", BOOTSTRAP_API_KEY="cidgate_review5_0123456789abcdef")
+    assert done.returncode == 1
+    assert "BOOTSTRAP_API_KEY begins with cidgate_" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_several_workers(tmp_path: Path) -> None:
