@@ -21,7 +21,7 @@ from tests.gateway.api.words import FILES
 from tests.gateway.gateways import Running, make_gateway
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 60
+SECONDS = 270
 
 
 def described() -> set[tuple[str, str]]:
@@ -52,6 +52,13 @@ def test_every_reason_it_names_is_one() -> None:
     known = {reason_of(kind.__new__(kind)) for kind in STATUS} | {"UNAUTHORIZED", "FORBIDDEN"}
     named = set(re.findall(r"`([A-Z_]{4,})`", json.dumps(DOCUMENT)))
     assert named - {"PUT", "POST", "DELETE"} <= known
+
+
+def test_completing_says_what_the_bucket_may_say() -> None:
+    [complete] = [each for each in operations() if each.path == "/uploads/complete"]
+    said = {each.status: each.meaning for each in complete.answers}
+    assert "`NOT_PUBLISHED`" in said["502"]
+    assert "`STORE_FULL`" in said["507"]
 
 
 async def test_served(gate: Running) -> None:
@@ -118,7 +125,7 @@ async def check(url: str, key: str, files: list[str]) -> None:
     )  # fmt: skip
     try:
         # To its end, and not only to that of its output: one that was still ending must not be killed.
-        said, _ = await asyncio.wait_for(process.communicate(), 3 * SECONDS)
+        said, _ = await asyncio.wait_for(process.communicate(), SECONDS)
     except TimeoutError:
         process.kill()
         await process.wait()
