@@ -17,7 +17,7 @@ from gateway.negotiation import Format
 from gateway.path_requests import redirected, refuse_wide_service_worker
 from gateway.refusals import NotSupported, PreconditionFailed
 from gateway.representation import Representation, send
-from gateway.request import ORIGIN, PATH_ORIGIN, ContentRequest, accept_of, target_of
+from gateway.request import CONTENT_PATH, ORIGIN, PATH_ORIGIN, ContentRequest, accept_of, target_of
 from gateway.sites.site import site_fallback, with_site_headers
 from gateway.trustless import require_verifiable
 from ipld.errors import BlockNotFound, NameNotFound, NoLink, RecordNotFound
@@ -46,7 +46,8 @@ async def get_content(request: web.Request) -> web.StreamResponse:
     except (BlockNotFound, NameNotFound, RecordNotFound) as error:
         # Some formats look for blocks as late as this.
         if only_if_cached(request):
-            raise PreconditionFailed(f"{request.path} not in local datastore") from error
+            path = request.get(CONTENT_PATH, request.path)
+            raise PreconditionFailed(f"{path} not in local datastore") from error
         raise
     finally:
         request[SOURCE] = slowest(places)

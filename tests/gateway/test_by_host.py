@@ -372,6 +372,12 @@ async def test_absolute_targets_whose_host_cannot_be_read_are_answered(
     assert answer.startswith(b"HTTP/1.1 404 " if method == "GET" else b"HTTP/1.1 401 ")
 
 
+async def test_what_is_not_here_is_named_by_its_content_path(site: Website) -> None:
+    missing = Cid.of(b"nowhere")
+    found = await site.get(f"{missing}.ipfs.gw.example", "/a%20b", Cache_Control="only-if-cached")
+    assert (found.status, found.text) == (412, f"/ipfs/{missing}/a%20b not in local datastore\n")
+
+
 async def test_names_of_one_label_keep_their_hyphens(site: Website) -> None:
     """Those of IPFS_NS_MAP: each hyphen of a label would be a dot."""
     for name, label in (("my-app", "my--app"), ("app", "app"), ("a-b.example", "a-b.example")):
