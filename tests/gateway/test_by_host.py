@@ -13,7 +13,7 @@ from gateway.forwarded import Proxies
 from gateway.hosts import HostRules, Hosts
 from gateway.subdomains import root_of_label
 from ipld.blocks import Block
-from ipld.cid import DAG_JSON, Cid
+from ipld.cid import DAG_JSON, DAG_PB, Cid
 from ipld.errors import NameNotFound, NameUnavailable
 from ipld.names import ResolvedName
 from ipld.paths import ContentPath
@@ -373,7 +373,7 @@ async def test_absolute_targets_whose_host_cannot_be_read_are_answered(
 
 
 async def test_what_is_not_here_is_named_by_its_content_path(site: Website) -> None:
-    missing = Cid.of(b"nowhere")
+    missing = Cid.of(b"nowhere", DAG_PB)
     found = await site.get(f"{missing}.ipfs.gw.example", "/a%20b", Cache_Control="only-if-cached")
     assert (found.status, found.text) == (412, f"/ipfs/{missing}/a%20b not in local datastore\n")
 
