@@ -64,8 +64,9 @@ def tls_label(label: str) -> str:
 
 
 def subdomain_url(scheme: str, label: str, namespace: str, host: str, target: str) -> str:
-    """The URL of a path and query, kept as they were sent, under `<label>.<namespace>.<host>`."""
-    return f"{scheme}://{label}.{namespace}.{host}/{target.lstrip('/')}"
+    """The URL of a path and query, kept byte for byte, under `<label>.<namespace>.<host>`. `target` begins
+    with `/`."""
+    return f"{scheme}://{label}.{namespace}.{host}{target}"
 
 
 def _cid(root: str) -> Cid | None:

@@ -211,7 +211,7 @@ def test_paths_and_queries_are_kept_as_they_were_sent() -> None:
     assert as_sent("/ą\udcff\x7f") == "/%C4%85%FF%7F"
     assert (
         subdomain_url("https", "l", "ipfs", "gw", "//evil.example/x?y")
-        == "https://l.ipfs.gw/evil.example/x?y"
+        == "https://l.ipfs.gw//evil.example/x?y"
     )
 
 
