@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -28,8 +29,7 @@ from config.values import (
 _FILEBASE = ("FILEBASE_IPFS_API_KEY", "FILEBASE_IPFS_API_SECRET", "FILEBASE_BUCKET_NAME")
 _BOOTSTRAP_CHARACTERS = 20
 
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-HOUR = 3600.0
+KIB, MIB, GIB, HOUR = 1 << 10, 1 << 20, 1 << 30, 3600.0
 
 
 class UnixFsProfile(StrEnum):
@@ -53,6 +53,12 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+def _check_bucket_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,255}", name):
+        raise ValueError("must be the name of a bucket: letters, digits, dots and dashes")
+    return name
 
 
 def _check_bootstrap_key(secret: SecretStr) -> SecretStr:
@@ -81,6 +87,7 @@ def _secret_url(*schemes: str) -> AfterValidator:
 _Count = Annotated[int, Field(ge=1)]
 _Span = Annotated[Duration, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
 _Bytes = Annotated[Size, Field(ge=0)]
+_BucketName = Annotated[str, AfterValidator(_check_bucket_name)]
 _PostgresUrl = Annotated[SecretStr, _secret_url("postgresql", "postgres")]
 _RedisUrl = Annotated[SecretStr, _secret_url("redis", "rediss", "unix")]
 
@@ -115,7 +122,7 @@ class Settings(BaseSettings):
     filebase_endpoint_url: HttpUrl = Field("https://s3.filebase.com", description="Filebase or another S3.")
     filebase_ipfs_api_key: SecretStr | None = Field(None, description="Access key; unset: DATA_DIR is used.")
     filebase_ipfs_api_secret: SecretStr | None = Field(None, description="Secret key to that.")
-    filebase_bucket_name: str | None = Field(None, description="The bucket.")
+    filebase_bucket_name: _BucketName | None = Field(None, description="The bucket.")
     filebase_region: str = Field("us-east-1", description="Region of the bucket.")
     filebase_import: FilebaseImport = Field(
         FilebaseImport.PLAIN,
@@ -144,7 +151,7 @@ class Settings(BaseSettings):
         description="JSON object of host names, as Kubo's Gateway.PublicGateways; null: not a gateway.",
     )
     deserialized_responses: bool = Field(
-        True, description="false: only raw blocks and CARs, on hosts that PUBLIC_GATEWAYS does not list."
+        True, description="false: only raw blocks and CARs, where PUBLIC_GATEWAYS says nothing else."
     )
     dnslink_gateway: HostPatterns = Field(
         (), description="Hosts by comma, `*` for a label, whose DNSLink website is served; `any` for all."

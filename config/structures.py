@@ -37,7 +37,8 @@ class PublicGateway(BaseModel):
     use_subdomains: bool = Field(False, alias="UseSubdomains")
     no_dns_link: bool = Field(False, alias="NoDNSLink")
     inline_dns_link: bool = Field(False, alias="InlineDNSLink")
-    deserialized_responses: bool = Field(True, alias="DeserializedResponses")
+    # None, as in Kubo: what DESERIALIZED_RESPONSES says.
+    deserialized_responses: bool | None = Field(None, alias="DeserializedResponses")
 
     @model_validator(mode="after")
     def _serves_something(self) -> Self:

@@ -157,28 +157,30 @@ _FINAL_DOT = re.compile(r"\.(?=(?::\d+)?$)")
 
 def hosts_of(settings: Settings) -> Hosts:
     """What the settings say about host names."""
+    default = settings.deserialized_responses
     listed = {
-        _FINAL_DOT.sub("", host): None if gateway is None else _rules(gateway)
+        _FINAL_DOT.sub("", host): None if gateway is None else _rules(gateway, default)
         for host, gateway in settings.public_gateways.items()
     }
+    local = {host: replace(rules, deserialized=default) for host, rules in LOCALHOST.items()}
     # Whoever maps a name to a path here means it to be served; that costs no DNS query.
     sites = {*settings.dnslink_gateway, *settings.ipfs_ns_map} - {"any"}
     return Hosts(
-        {**LOCALHOST, **listed},
+        {**local, **listed},
         sites=sites,
         any_site="any" in settings.dnslink_gateway,
         strict=settings.strict_hosts,
-        deserialized=settings.deserialized_responses,
+        deserialized=default,
     )
 
 
-def _rules(gateway: PublicGateway) -> HostRules:
+def _rules(gateway: PublicGateway, default: bool) -> HostRules:
     return HostRules(
         gateway.paths,
         gateway.use_subdomains,
         not gateway.no_dns_link,
         gateway.inline_dns_link,
-        gateway.deserialized_responses,
+        default if gateway.deserialized_responses is None else gateway.deserialized_responses,
     )
 
 

@@ -175,6 +175,9 @@ def test_the_first_call_works_where_nothing_but_blocks_is_given_out(tmp_path: Pa
         assert read
         assert running.get(read[1])[0] == 200
         assert f'curl -L "{running.url}/ipfs/' in running.get("/")[1].decode()
+        cid = read[1].removeprefix("/ipfs/").partition("?")[0]
+        local = {"Host": f"{cid}.ipfs.localhost"}
+        assert running.ask("GET", "/", headers=local)[0] == 400, "also by a name of its own"
 
 
 def test_the_first_call_works_where_hosts_are_strict(tmp_path: Path) -> None:
