@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 
 from ipld.blocks import Buffer
 from ipld.cid import Cid
-from ipld.errors import StoreUnavailable
-from storage.index import Index, Layout
-from storage.objects import INCOMING, ObjectNotFound, ObjectStore
+from ipld.errors import BlockCorrupt, StoreUnavailable
+from storage.index import Index, Layout, StoredObject
+from storage.objects import INCOMING, OUR_KEY, ObjectNotFound, ObjectStore
 from storage.transactions import Pool, unavailable_is_said
 from storage.upload_log import plain
 
@@ -53,7 +53,7 @@ class WrongSize(Exception):
 
 
 class StoredAsCar(Exception):
-    """The bucket has no object that is the file itself."""
+    """The bucket has no object of ours that is the file itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +141,23 @@ class DirectUploads:
             return
 
     async def download_address(self, root: Cid, disposition: str, seconds: int) -> tuple[str, datetime]:
-        """Where the file with that root is, and until when. Raises StoredAsCar."""
+        """Where the file with that root is, and until when. Raises StoredAsCar and BlockCorrupt."""
         found = await self._index.find(root)
-        if found is None or found.layout is not Layout.FILE or found.damaged:
+        if found is None or found.layout is not Layout.FILE:
             raise StoredAsCar(f"{root} is not in the bucket as a file of its own: read it at /ipfs/{root}")
+        if OUR_KEY.fullmatch(found.key) is None:
+            raise StoredAsCar(f"{root} lies where others may change it: read it at /ipfs/{root}")
+        if found.damaged:
+            await self._check_damaged(found)
         address = await self._signer.download_address(found.key, disposition, seconds)
         return address, datetime.fromtimestamp(datetime.now(UTC).timestamp() + seconds, UTC)
+
+    async def _check_damaged(self, found: StoredObject) -> None:
+        """What was not there once, for a moment, is marked as damaged until it is uploaded again."""
+        with suppress(ObjectNotFound):
+            if (await self._objects.head(found.key)).size == found.size:
+                return
+        raise BlockCorrupt(f"the object of {found.root} in the bucket is damaged: upload it again")
 
 
 async def prune(pool: Pool, keep_seconds: float) -> None:

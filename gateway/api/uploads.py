@@ -31,12 +31,15 @@ from gateway.upload_body import check_still_allowed
 from gateway.upload_refusals import logged
 from ipld.unixfs.profiles import PROFILES
 from storage.content import Owned
-from storage.direct_uploads import MAX_SIZE, DirectUploads, WantedUpload
+from storage.direct_uploads import MAX_SIZE, DirectUploads, NotUploaded, WantedUpload
+from storage.objects import NO_RECEIPT, Receipt
 from storage.ownership import MAX_NAME_CHARACTERS
 
 # SigV4 knows no longer time than a week.
 MIN_HOURS, MAX_HOURS, DEFAULT_HOURS = 1, 168, 24
 MAX_BODY_BYTES = 64 * 1024
+# What the usual file systems take for a name.
+MAX_NAME_BYTES, MAX_SUFFIX_CHARACTERS = 255, 16
 # RFC 9110 section 8.3.1, without parameters.
 _TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,63}/[!#$%&'*+.^_`|~0-9A-Za-z-]{1,63}")
 _FIELDS: Mapping[str, type | tuple[type, ...]] = {
@@ -88,10 +91,17 @@ async def complete_upload(request: web.Request) -> web.StreamResponse:
     owned = Owned(key.id, wanted.name, PROFILES[wanted.profile], wanted.lifetime, client)
     with gateway.traffic.upload():
         await check_still_allowed(request)
-        added = await gateway.content.add_file(direct.read(upload), owned)
+        try:
+            added = await gateway.content.add_file(direct.read(upload), owned)
+        except NotUploaded:
+            # Another request may have completed it meanwhile: then the bytes went.
+            now = await direct.find(key.id, upload_id)
+            if now is None or now.file_id is None:
+                raise
+            return await _completed(gateway, key, now.file_id, 200)
         await direct.finish(upload, added.file_id)
     assert added.file_id is not None
-    return await _completed(gateway, key, added.file_id, 201)
+    return await _completed(gateway, key, added.file_id, 201, added.receipt)
 
 
 async def get_file_url(request: web.Request) -> web.StreamResponse:
@@ -101,7 +111,7 @@ async def get_file_url(request: web.Request) -> web.StreamResponse:
     direct = direct_of(gateway)
     hours = _hours(parse_parameters(target_of(request)[1]).get("hours", DEFAULT_HOURS))
     file = await own_file(request, key)
-    disposition = content_disposition(file.name or str(file.root), attachment=True)
+    disposition = content_disposition(shortened(file.name) or str(file.root), attachment=True)
     address, until = await direct.download_address(file.root, disposition, hours * 3600)
     return answer({"url": address, "expires_at": timestamp(until)})
 
@@ -113,11 +123,28 @@ def direct_of(gateway: Gateway) -> DirectUploads:
     return gateway.direct
 
 
-async def _completed(gateway: Gateway, key: ApiKey, file_id: UUID, status: int) -> web.Response:
+async def _completed(
+    gateway: Gateway, key: ApiKey, file_id: UUID, status: int, receipt: Receipt = NO_RECEIPT
+) -> web.Response:
     file = await gateway.files.find(key.id, file_id)
     if file is None:
         raise Conflict(f"the upload became the file {file_id}, which is not kept any more")
-    return answer(file_json(file), status)
+    body = file_json(file)
+    if receipt.publishes:
+        body["filebase_cid"] = None if receipt.published is None else str(receipt.published)
+    return answer(body, status)
+
+
+def shortened(name: str) -> str:
+    """The name, or so much of it that a disk can hold it, with its suffix: an address carries each of its
+    bytes as five characters, and twice, and servers take about 8 KiB."""
+    if len(name.encode("utf-8", "replace")) <= MAX_NAME_BYTES:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    if not stem or len(suffix) > MAX_SUFFIX_CHARACTERS:
+        stem, dot, suffix = name, "", ""
+    end = (dot + suffix).encode("utf-8", "replace")
+    return (stem.encode("utf-8", "replace")[: MAX_NAME_BYTES - len(end)] + end).decode("utf-8", "ignore")
 
 
 def fields_of(body: bytes, known: Mapping[str, type | tuple[type, ...]]) -> _Fields:

@@ -18,11 +18,16 @@ from yarl import URL
 from auth.keys import KeyRequest, Scope
 from config.settings import Settings
 from gateway import listen
+from gateway.api.uploads import shortened
 from gateway.context import Gateway
+from gateway.headers import content_disposition_name
 from gateway.server import serving
 from gateway.wiring import open_gateway
+from ipld.blocks import Buffer
 from ipld.cid import RAW, Cid
 from ipld.unixfs.profiles import UNIXFS_V0_2015
+from storage.direct_uploads import DirectUpload
+from storage.index import BlockRow, Layout, NewObject, NewUpload
 from storage.objects import INCOMING
 from storage.s3 import S3Objects, open_s3
 from tests.gateway.gateways import Answer, Running
@@ -30,6 +35,7 @@ from tests.ipld.dags import blocks_of
 from tests.storage.conftest import VERSITY
 from tests.storage.conftest import moto as moto  # noqa: PLC0414 - fixtures
 from tests.storage.conftest import versity as versity  # noqa: PLC0414
+from tests.storage.filebase_double import filebase_at
 from tests.storage.s3_servers import LIMITS, SOON, account_of, make_bucket
 
 ALL = frozenset({Scope.READ, Scope.UPLOAD, Scope.DELETE})
@@ -255,6 +261,89 @@ async def test_what_cannot_be_completed(moto_direct: Direct) -> None:
     foreign = await direct.complete(address["id"], other)
     assert (foreign.status, foreign.reason) == (404, "UPLOAD_NOT_FOUND")
     assert (await direct.complete(address["id"])).status == 201
+
+
+async def test_two_completions_at_once(moto_direct: Direct, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one finds nothing to read any more, since the first one is done: it is told the same."""
+    direct = moto_direct.gateway.direct
+    assert direct is not None
+    address = await moto_direct.presign(name="a")
+    await moto_direct.put(address)
+    read, first = direct.read, []
+
+    async def overtaken(upload: DirectUpload) -> AsyncIterator[Buffer]:
+        monkeypatch.setattr(direct, "read", read)
+        first.append(await moto_direct.complete(address["id"]))
+        async for piece in read(upload):
+            yield piece
+
+    monkeypatch.setattr(direct, "read", overtaken)
+    second = await moto_direct.complete(address["id"])
+    assert (first[0].status, second.status) == (201, 200)
+    assert second.json == first[0].json
+
+
+async def test_filebase_says_its_cid(moto: str, database: str, tmp_path: Path) -> None:
+    async with filebase_at(moto) as proxy, opened(proxy.url, database, tmp_path) as direct:
+        address = await direct.presign()
+        await direct.put(address)
+        done = await direct.complete(address["id"])
+        assert (done.status, done.json["filebase_cid"]) == (201, done.json["cid"])
+        proxy.wrong_cid = "none"
+        address = await direct.presign(3)
+        await direct.put(address, b"new")
+        assert (await direct.complete(address["id"])).json["filebase_cid"] is None
+
+
+async def test_an_address_for_a_file_with_a_long_name(direct: Direct) -> None:
+    name = "\N{GRINNING FACE}" * 496 + ".png"
+    address = await direct.presign(name=name)
+    await direct.put(address)
+    file = (await direct.complete(address["id"])).json
+    assert file["name"] == name
+    found = (await direct.api("GET", f"/files/{file['id']}/url")).json
+    assert len(str(found["url"])) < 4096
+    got = await direct.get(found["url"])
+    assert (got.status, got.body) == (200, BODY)
+    said = content_disposition_name(got.headers["Content-Disposition"])
+    assert said == "\N{GRINNING FACE}" * 62 + ".png"
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a." + "b" * 300, "." + "\N{GRINNING FACE}" * 300])
+def test_a_name_that_is_cut(name: str) -> None:
+    cut = shortened(name)
+    assert name.startswith(cut)
+    assert 250 <= len(cut.encode()) <= 255
+
+
+async def test_an_object_that_could_not_be_read_for_a_moment(moto_direct: Direct) -> None:
+    """A read that once failed has marked it as damaged."""
+    index = moto_direct.gateway.direct._index  # type: ignore[union-attr]
+    file = (await moto_direct.api("POST", "/ipfs/", raw=BODY)).json
+    stored = await index.find(Cid.parse(str(file["cid"])))
+    assert stored is not None
+    await index.mark_damaged(stored.object_id)
+    found = await moto_direct.api("GET", f"/files/{file['id']}/url")
+    assert found.status == 200, found
+    assert (await moto_direct.get(found.json["url"])).body == BODY
+    await moto_direct.bucket.delete(stored.key)
+    missing = await moto_direct.api("GET", f"/files/{file['id']}/url")
+    assert (missing.status, missing.reason) == (502, "BLOCK_CORRUPT")
+    async with moto_direct.bucket.create(stored.key) as writer:
+        await writer.write(b"shorter")
+        await writer.commit(b"")
+    assert (await moto_direct.api("GET", f"/files/{file['id']}/url")).reason == "BLOCK_CORRUPT"
+
+
+async def test_no_address_for_what_others_may_change(moto_direct: Direct) -> None:
+    index = moto_direct.gateway.direct._index  # type: ignore[union-attr]
+    [key] = await moto_direct.gateway.keys.list()
+    root = Cid.of(b"theirs", RAW)
+    theirs = NewObject("docs/report.txt", Layout.FILE, root, 6, [BlockRow(root.multihash, 0, 6)])
+    adopted = await index.adopt(theirs, NewUpload(key.id, root, "report.txt", 6))
+    answer = await moto_direct.api("GET", f"/files/{adopted.kept[0].file_id}/url")
+    assert (answer.status, answer.reason) == (409, "STORED_AS_CAR")
+    assert "others" in str(answer.json)
 
 
 async def test_an_address_that_has_ended(
