@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from enum import StrEnum
 
@@ -47,7 +47,7 @@ class FilebaseObjects:
         cid_timeout: float,
         on_cid: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.bucket = Bucket(s3, cid_timeout=cid_timeout)
+        self.bucket = Bucket(s3, cid_timeout=cid_timeout, patient=mode is not Import.PLAIN)
         self.mode = mode
         self._s3 = s3
         self._cid_timeout = cid_timeout
@@ -125,7 +125,8 @@ class FilebaseObjects:
             return
         if not kind.publishes:
             raise StoreRefused(
-                f"FILEBASE_IMPORT={self.mode} needs a bucket that publishes on IPFS, and this one is plain S3"
+                f"FILEBASE_IMPORT={self.mode} needs a bucket that publishes on IPFS, and this one is plain"
+                f" S3: it gave no CID within {self._cid_timeout:g} s"
             )
         if self.mode is Import.CAR and not kind.returns_cars:
             raise StoreRefused(
@@ -145,12 +146,12 @@ class FilebaseWriter:
         self._writers = [readable] if copy is None else [readable, copy]
 
     async def write(self, data: Buffer) -> None:
-        await asyncio.gather(*(writer.write(data) for writer in self._writers))
+        await _all_ended([writer.write(data) for writer in self._writers])
 
     async def commit(self, head: bytes, root: Cid | None = None) -> Receipt:
         """Raises NotPublished; nothing stays in the bucket then."""
         try:
-            await asyncio.gather(*(writer.commit(head) for writer in self._writers))
+            await _all_ended([writer.commit(head) for writer in self._writers])
             return await self._store.verdict(self._writers[-1], self._kind, root)
         except BaseException:
             await self._remove()
@@ -163,6 +164,17 @@ class FilebaseWriter:
     async def _remove(self) -> None:
         with suppress(StoreUnavailable):
             await self._store.delete(self._writers[0].key)
+
+
+async def _all_ended(works: Sequence[Coroutine[object, object, object]]) -> None:
+    """Raises the first failure; the others are cancelled then, and have ended when this returns: nothing
+    is written behind the back of whoever cleans up."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _is_ours(key: str) -> bool:

@@ -27,7 +27,7 @@ IMPORT_CAR: Mapping[str, str] = {"import": "car"}
 # The answer to a PUT, and the metadata of an object, by which Filebase tells the CID.
 CID_HEADER = "x-amz-meta-cid"
 CID_METADATA = "cid"
-# So long is a bucket that was never asked before given to say a CID.
+# So long is a bucket that was never asked before given to say a CID, where little depends on it.
 FIRST_SECONDS = 3.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 2.0
 
@@ -47,26 +47,36 @@ class BucketKind:
 
 
 class Bucket:
-    """Knows its kind once it could be asked; asks again as long as it could not."""
+    """Knows its kind once it could be asked; asks again as long as it could not, and as long as its first
+    CID may still come. `patient`: that is waited for."""
 
-    def __init__(self, objects: S3Objects, *, cid_timeout: float) -> None:
+    def __init__(self, objects: S3Objects, *, cid_timeout: float, patient: bool = False) -> None:
         self._objects = objects
         self._cid_timeout = cid_timeout
+        self._patient = patient
         self._kind: BucketKind | None = None
+        # Since when it has been asked for a CID that may still come.
+        self._doubtful_since: float | None = None
         self._lock = asyncio.Lock()
 
     @property
     def known_kind(self) -> BucketKind | None:
-        """None as long as the bucket could not be asked."""
+        """None as long as the bucket could not be asked, or has not said it for sure."""
         return self._kind
+
+    @property
+    def state(self) -> str:
+        """What an operator is told of its kind."""
+        if self._kind is not None:
+            return str(self._kind)
+        return "not known yet" if self._doubtful_since is None else "plain S3 so far (gave no CID yet)"
 
     async def kind(self) -> BucketKind:
         """Raises StoreUnavailable where the bucket cannot be asked."""
         if self._kind is None:
             async with self._lock:
                 if self._kind is None:
-                    self._kind = await self._ask()
-                    logger.info("the bucket is %s", self._kind)
+                    return await self._ask()
         return self._kind
 
     async def published(self, key: str, answered: Mapping[str, str], deadline: float) -> Cid | None:
@@ -94,20 +104,38 @@ class Bucket:
     async def _ask(self) -> BucketKind:
         await self._objects.check()
         answered: Mapping[str, str] = {}
-        deadline = min(FIRST_SECONDS, self._cid_timeout)
+        had_time = False
         try:
             head = await self._objects.describe(PROBE_KEY)
             # It had the time that any import is given: what it says now is its answer.
-            if time.time() - head.info.modified > self._cid_timeout:
-                deadline = 0.0
+            had_time = time.time() - head.info.modified > self._cid_timeout
         except ObjectNotFound:
             async with self._objects.create(PROBE_KEY, metadata=IMPORT_CAR) as writer:
                 await writer.write(_PROBE)
                 await writer.commit(b"")
                 answered = writer.answered
+        deadline = 0.0 if had_time else self._deadline()
         cid = await self.published(PROBE_KEY, answered, deadline)
-        if cid is None:
+        if cid is None and not had_time and deadline < self._cid_timeout and self._may_still_come(deadline):
             return BucketKind(publishes=False)
+        self._kind = BucketKind(publishes=False) if cid is None else await self._kind_by(cid)
+        logger.info("the bucket is %s", self._kind)
+        return self._kind
+
+    def _deadline(self) -> float:
+        """How many seconds the CID is waited for now."""
+        if self._patient:
+            return self._cid_timeout
+        return min(FIRST_SECONDS, self._cid_timeout) if self._doubtful_since is None else 0.0
+
+    def _may_still_come(self, waited: float) -> bool:
+        now = time.monotonic()
+        if self._doubtful_since is None:
+            self._doubtful_since = now - waited
+            logger.info("the bucket gave no CID within %g s, and is plain S3 until it gives one", waited)
+        return now - self._doubtful_since < self._cid_timeout
+
+    async def _kind_by(self, cid: Cid) -> BucketKind:
         is_import = cid.to_v1() == _PROBE_ROOT
         if not is_import:
             logger.warning(

@@ -135,5 +135,4 @@ def _asking(s3: S3Objects) -> Callable[[], Awaitable[str | None]]:
 
 
 def _state(s3: S3Objects, objects: FilebaseObjects) -> Mapping[str, str]:
-    kind = objects.bucket.known_kind
-    return {"bucket": str(kind) if kind else "not known yet", "breaker": s3.guard.state}
+    return {"bucket": objects.bucket.state, "breaker": s3.guard.state}

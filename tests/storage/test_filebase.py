@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from ipld.car_reader import CarReader
 from ipld.cid import Cid
@@ -218,6 +220,32 @@ async def test_what_is_not_published_is_not_kept(one_s3_url: str, mode: Import, 
             await it.stores.read(Cid.parse("QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"))
 
 
+@pytest.mark.parametrize("size", [1000, 2 * LIMITS.part_bytes])
+@pytest.mark.parametrize("refused", ["copy", "readable"])
+async def test_no_half_of_a_refused_upload_stays(one_s3_url: str, refused: str, size: int) -> None:
+    """One of the two objects is refused at once, the other one is stored a while later."""
+    landed = asyncio.Event()
+
+    async def one_of_two(proxy: FilebaseDouble, request: web.Request) -> web.StreamResponse:
+        if (COPIES in request.raw_path) == (refused == "copy"):
+            return await double.refuse(403, "AccessDenied")(proxy, request) or web.Response()
+        await asyncio.sleep(0.5)
+        answer = await proxy.forward(request)
+        landed.set()
+        return answer
+
+    async with filebase(one_s3_url, Import.BOTH) as it:
+        await it.objects.bucket.kind()
+        it.proxy.fail(one_of_two, "PUT", "/cars/", times=99)
+        with pytest.raises(StoreRefused):
+            await it.add(os.urandom(size))
+        if size == 1000:
+            await asyncio.wait_for(landed.wait(), 60)
+        assert await it.stored() == []
+        assert await it.s3._client.open_uploads() == []
+        assert await it.stores.index.unsettled(0) == []
+
+
 async def test_the_readable_copy(one_s3_url: str) -> None:
     data = os.urandom(100_000)
     async with filebase(one_s3_url, Import.BOTH, returns_cars=False) as it:
@@ -284,7 +312,7 @@ async def test_a_bucket_that_imports_no_cars(one_s3_url: str) -> None:
 @pytest.mark.parametrize("mode", CARS)
 async def test_a_plain_bucket_cannot_promise(one_s3_url: str, mode: Import) -> None:
     async with filebase(one_s3_url, mode, gives_cids=False) as it:
-        with pytest.raises(StoreRefused, match="this one is plain S3"):
+        with pytest.raises(StoreRefused, match="this one is plain S3: it gave no CID within 1 s"):
             await it.objects.check_mode()
 
 
@@ -296,6 +324,34 @@ async def test_a_plain_bucket_is_just_that(one_s3_url: str) -> None:
         assert it.outcomes == []
         assert [await it.metadata(key) for key in await it.stored()] == [None, None]
         assert str(await it.objects.bucket.kind()) == "plain S3 (gives no CIDs)"
+
+
+async def test_a_first_cid_that_comes_late(one_s3_url: str) -> None:
+    """What everything depends on is waited for as long as for any other CID."""
+    async with filebase(one_s3_url, Import.CAR, cid_delay=1.0) as it:
+        await FilebaseObjects(it.s3, Import.CAR, cid_timeout=60.0).check_mode()
+
+
+async def test_a_bucket_is_asked_again_while_its_first_cid_may_come(one_s3_url: str) -> None:
+    """With `plain` nobody waits for it."""
+    async with filebase(one_s3_url, gives_cids=False) as it:
+        bucket = FilebaseObjects(it.s3, Import.PLAIN, cid_timeout=600.0).bucket
+        assert bucket.state == "not known yet"
+        assert not (await bucket.kind()).publishes
+        assert not (await bucket.kind()).publishes
+        assert (bucket.known_kind, bucket.state) == (None, "plain S3 so far (gave no CID yet)")
+        it.proxy.gives_cids = True
+        assert (await bucket.kind()).publishes
+        assert (bucket.known_kind, bucket.state) == (await bucket.kind(), "IPFS")
+
+
+async def test_a_bucket_whose_time_is_over_is_plain(one_s3_url: str) -> None:
+    async with filebase(one_s3_url, gives_cids=False) as it:
+        bucket = FilebaseObjects(it.s3, Import.PLAIN, cid_timeout=0.5).bucket
+        async with asyncio.timeout(60):
+            while bucket.known_kind is None:
+                assert not (await bucket.kind()).publishes
+        assert bucket.state == "plain S3 (gives no CIDs)"
 
 
 async def test_the_probe_is_put_once(one_s3_url: str) -> None:
