@@ -67,10 +67,10 @@ async def _first_success(reads: set[asyncio.Task[T]]) -> T:
     waiting = set(reads)
     while True:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            error = task.exception()
-            if error is None:
-                return task.result()
+        failures = [error for task in done if (error := task.exception()) is not None]
+        if len(failures) < len(done):
+            return next(task.result() for task in done if task.exception() is None)
+        for error in failures:
             if not waiting or not isinstance(error, Transient):
                 raise error
 

@@ -16,7 +16,7 @@ from storage.objects import OUR_KEY, ObjectInfo, ObjectNotFound
 from storage.resilient import Patience, Resilience
 from storage.resilient_hedge import Hedge
 from storage.s3_account import S3Account, S3Limits
-from storage.s3_client import ObjectHead, S3Client, open_client
+from storage.s3_client import ObjectHead, OpenUpload, S3Client, open_client
 from storage.s3_errors import StoreRefused
 from storage.s3_http import S3Http, open_http
 from storage.s3_reader import Reading, S3Reader, begin
@@ -111,19 +111,30 @@ class S3Objects:
 
     async def abort_stale(self, older_than: float, is_ours: Callable[[str], bool]) -> int:
         """Remove the parts of uploads of ours that were begun that many seconds ago and never finished."""
+        before = time.time() - older_than
+        stale: set[OpenUpload] = set()
         try:
-            found = await self._call("list uploads", self._client.open_uploads)
+            async for each in self._open_uploads():
+                if each.begun < before and is_ours(each.key):
+                    stale.add(each)
         except StoreRefused as error:
             logger.info("the object store does not list unfinished uploads: %s", error)
-            return 0
-        before = time.time() - older_than
-        stale = [each for each in found if each.begun < before and is_ours(each.key)]
         for each in stale:
             with suppress(StoreRefused, ObjectNotFound):
                 await self._call(
                     "abort an upload", partial(self._client.abort_upload, each.key, each.upload_id)
                 )
         return len(stale)
+
+    async def _open_uploads(self) -> AsyncIterator[OpenUpload]:
+        """Those of everybody; some servers know no pages, and give the first one again and again."""
+        after = ""
+        while page := await self._call("list uploads", partial(self._client.open_uploads, after)):
+            for each in page:
+                yield each
+            if page[-1].key <= after:
+                return
+            after = page[-1].key
 
     async def _call(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
         return await self.guard.call(what, attempt, self._limits.timeout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, cast
@@ -14,7 +14,7 @@ import aiohttp
 from storage.objects import ObjectInfo
 from storage.resilient import Transient
 from storage.s3_account import S3Account, S3Limits
-from storage.s3_errors import error_of
+from storage.s3_errors import StoreRefused, error_of, pause_of
 
 # How long a presigned address of ours is good for; it is used for half of that time.
 ADDRESS_SECONDS = 3600
@@ -120,9 +120,12 @@ class S3Client:
     async def abort_upload(self, key: str, upload_id: str) -> None:
         _refuse_page(await self._ask(self._boto.abort_multipart_upload, key, UploadId=upload_id))
 
-    async def open_uploads(self) -> list[OpenUpload]:
-        """The first thousand; once these are aborted, the next ones come."""
-        answer = await self._call("", self._boto.list_multipart_uploads)
+    async def open_uploads(self, after: str = "", limit: int = 1000) -> list[OpenUpload]:
+        """The first ones whose keys are greater than `after`, in the order of their keys."""
+        # Without the id of an upload, which versitygw refuses: of one key that stands at the end of a page
+        # the next listing tells the rest.
+        marked = {"KeyMarker": after} if after else {}
+        answer = await self._call("", self._boto.list_multipart_uploads, MaxUploads=limit, **marked)
         _needed(answer, "IsTruncated")
         return [
             OpenUpload(str(each["Key"]), str(each["UploadId"]), _seconds(each["Initiated"]))
@@ -131,22 +134,26 @@ class S3Client:
 
     async def address(self, key: str) -> str:
         """A URL by which whoever has it can read the object for ADDRESS_SECONDS."""
-        return await self._boto.generate_presigned_url(
-            "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=ADDRESS_SECONDS
-        )
+        return await self._signed("get_object", ADDRESS_SECONDS, {"Key": key})
 
     async def download_address(self, key: str, disposition: str, seconds: int) -> str:
         """A URL by which whoever has it can read the object, with that Content-Disposition."""
-        asked = {"Bucket": self._bucket, "Key": key, "ResponseContentDisposition": disposition}
-        return await self._boto.generate_presigned_url("get_object", Params=asked, ExpiresIn=seconds)
+        return await self._signed(
+            "get_object", seconds, {"Key": key, "ResponseContentDisposition": disposition}
+        )
 
     async def upload_address(self, key: str, size: int, content_type: str | None, seconds: int) -> str:
         """A URL by which whoever has it can put an object of just that size, and type if there is one,
         there: both are signed, and have to be sent."""
-        asked: dict[str, object] = {"Bucket": self._bucket, "Key": key, "ContentLength": size}
+        asked: dict[str, object] = {"Key": key, "ContentLength": size}
         if content_type is not None:
             asked["ContentType"] = content_type
-        return await self._boto.generate_presigned_url("put_object", Params=asked, ExpiresIn=seconds)
+        return await self._signed("put_object", seconds, asked)
+
+    async def _signed(self, method: str, seconds: int, asked: Mapping[str, object]) -> str:
+        with _translated(str(asked["Key"])):
+            parameters = {"Bucket": self._bucket, **asked}
+            return await self._boto.generate_presigned_url(method, Params=parameters, ExpiresIn=seconds)
 
     async def _ask(self, call: _Call, key: str, **parameters: object) -> _Answer:
         return await self._call(key, call, Key=key, **parameters)
@@ -158,7 +165,21 @@ class S3Client:
 
 @asynccontextmanager
 async def open_client(account: S3Account, limits: S3Limits) -> AsyncGenerator[S3Client, None]:
-    """One client for the process, closed when the block is left."""
+    """One client for the process, closed when the block is left. Raises StoreRefused for an account that
+    can be none."""
+    if not account.key_id or not account.secret:
+        # Others would be looked for, all over the machine and the network.
+        raise StoreRefused("a bucket needs an access key and the secret to it")
+    async with AsyncExitStack() as stack:
+        try:
+            with _translated(""):
+                boto = await stack.enter_async_context(_client(account, limits))
+        except ValueError as error:
+            raise StoreRefused(f"the object store cannot be asked: {error}") from error
+        yield S3Client(boto, account.bucket)
+
+
+def _client(account: S3Account, limits: S3Limits) -> AbstractAsyncContextManager[_Boto]:
     # Found at run time: it costs 60 MB of memory and 150 ms, which a gateway over a folder need not pay.
     config = importlib.import_module("botocore.config").Config(
         signature_version="s3v4",
@@ -180,8 +201,7 @@ async def open_client(account: S3Account, limits: S3Limits) -> AsyncGenerator[S3
     opening: AbstractAsyncContextManager[_Boto] = session.client(
         "s3", endpoint_url=account.endpoint_url, config=config
     )
-    async with opening as boto:
-        yield S3Client(boto, account.bucket)
+    return opening
 
 
 @contextmanager
@@ -196,18 +216,20 @@ def _translated(key: str) -> Generator[None, None, None]:
         raise Transient(f"the object store cannot be reached ({type(error).__name__})") from error
     except parsers.ResponseParserError as error:
         raise Transient("the object store's answer is not XML") from error
+    except exceptions.BotoCoreError as error:
+        # The last, since the others that it stands above may pass: this one was never sent.
+        raise StoreRefused(f"the object store cannot be asked: {' '.join(str(error).split())}") from error
 
 
 def _error_of(key: str, response: Mapping[str, _Answer]) -> Exception:
     about, error = response["ResponseMetadata"], response["Error"]
     headers = cast("Mapping[str, str]", about.get("HTTPHeaders", {}))
-    pause = headers.get("retry-after", "")
     return error_of(
         key,
         cast("int", about["HTTPStatusCode"]),
         str(error.get("Code", "")),
         str(error.get("Message", "")),
-        pause=float(pause) if pause.isascii() and pause.isdigit() else 0.0,
+        pause=pause_of(headers.get("retry-after")),
     )
 
 

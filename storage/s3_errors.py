@@ -27,6 +27,8 @@ _PASSING = {
 }
 _FULL = {"QuotaExceeded", "StorageQuotaExceeded", "InsufficientStorage", "XMinioStorageFull"}
 _LOST_UPLOAD = {"NoSuchUpload"}
+# Whatever the number of digits that somebody sends.
+_LONGEST_PAUSE = 86_400.0
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9.]{1,80})\s*</Code>")
 _MESSAGE = re.compile(rb"<Message>\s*([^<]{1,300}?)\s*</Message>")
 
@@ -47,7 +49,7 @@ def error_of_body(key: str, status: int, headers: Mapping[str, str], body: bytes
         status,
         code[1].decode() if code else "",
         message[1].decode("utf-8", "replace") if message else "",
-        pause=_seconds(headers.get("Retry-After")),
+        pause=pause_of(headers.get("Retry-After")),
     )
 
 
@@ -69,6 +71,7 @@ def error_of(key: str, status: int, code: str, message: str = "", *, pause: floa
     return StoreRefused(text)
 
 
-def _seconds(text: str | None) -> float:
-    """Retry-After in seconds (RFC 9110 section 10.2.3); its form with a date counts as nothing."""
-    return float(text) if text is not None and text.isascii() and text.isdigit() else 0.0
+def pause_of(text: str | None) -> float:
+    """Retry-After in seconds (RFC 9110 section 10.2.3), a day at most; its form with a date counts as
+    nothing."""
+    return min(float(text), _LONGEST_PAUSE) if text is not None and text.isascii() and text.isdigit() else 0.0

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -249,6 +250,28 @@ async def test_what_cannot_be_opened(tmp_path: Path, one_s3_url: str, dsn: str) 
     with pytest.raises(StorageError, match="NoSuchBucket"):
         async with open_storage(S3Bucket(s3_servers.account_of(one_s3_url, "no-such-bucket")), dsn):
             pass
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("bucket", "bad bucket"),
+        ("bucket", ""),
+        ("endpoint_url", "nonsense"),
+        ("endpoint_url", "http://[::1"),
+        ("region", "a b"),
+        ("key_id", ""),
+        ("secret", ""),
+    ],
+)
+async def test_an_account_that_is_none(dsn: str, field: str, value: str) -> None:
+    account = s3_servers.account_of("http://127.0.0.1:1")
+    place = S3Bucket(replace(account, **{field: value}), patience=s3_servers.SOON)  # type: ignore[arg-type]
+    with pytest.raises(StorageError) as caught:
+        async with open_storage(place, dsn):
+            pass
+    assert caught.value.retry_after is None
+    assert isinstance(caught.value.__cause__, StoreRefused)
 
 
 def test_what_a_failure_becomes() -> None:

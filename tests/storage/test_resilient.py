@@ -11,8 +11,8 @@ import pytest
 from ipld.errors import StoreUnavailable
 from storage.objects import ObjectNotFound
 from storage.resilient import LONGEST_PAUSE, Patience, Resilience, Transient
-from storage.resilient_hedge import Hedge
-from storage.s3_errors import StoreRefused
+from storage.resilient_hedge import Hedge, _first_success
+from storage.s3_errors import StoreRefused, error_of_body
 
 QUICK = Patience(fail_max=5, rest=1.0, wait=0.01, longest_wait=0.03)
 
@@ -142,6 +142,13 @@ async def test_a_long_pause_is_passed_on_to_the_client() -> None:
     assert (remote.calls, refused.value.retry_after) == (1, 60)
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("7", 7), ("9" * 400, 86_400), ("-1", 0), ("Mon", 0), ("", 0)])
+def test_the_pause_that_is_asked_for_has_an_end(text: str, seconds: int) -> None:
+    error = error_of_body("key", 503, {"Retry-After": text}, b"")
+    assert isinstance(error, Transient)
+    assert (error.pause, error.retry_after) == (seconds, max(10, seconds))
+
+
 def test_the_waits_grow_from_two_to_ten_seconds_with_jitter() -> None:
     import tenacity
 
@@ -220,6 +227,23 @@ class TestHedge:
         assert await hedge(FirstFailsLate()) == "second"
         with pytest.raises(Transient):
             await hedge(Remote(Transient("both")))
+
+    async def test_a_success_counts_beside_a_failure_of_the_same_moment(self) -> None:
+        """Whatever the order in which the event loop names them."""
+        for number in range(30):
+            together = asyncio.Event()
+
+            async def read(error: Exception | None, together: asyncio.Event = together) -> str:
+                await together.wait()
+                if error is not None:
+                    raise error
+                return "answer"
+
+            failing = [Transient("late"), ObjectNotFound("key")]
+            reads = {asyncio.create_task(read(error)) for error in (*failing[: number % 3], None)}
+            asyncio.get_running_loop().call_later(0.001, together.set)
+            assert await _first_success(reads) == "answer"
+            await asyncio.gather(*reads, return_exceptions=True)
 
     async def test_whoever_leaves_leaves_nothing_behind(self) -> None:
         hedge = await self.warmed()

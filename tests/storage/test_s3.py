@@ -17,6 +17,7 @@ from storage.objects import OUR_KEY, ObjectNotFound
 from storage.resilient import Patience, Transient
 from storage.s3 import S3Events, S3Objects, open_s3
 from storage.s3_account import MIB, S3Account, S3Limits, part_bytes_for
+from storage.s3_client import OpenUpload, S3Client
 from storage.s3_errors import StoreRefused
 from storage.s3_reader import SMALL_BYTES
 from tests.storage import filebase_double as double
@@ -214,6 +215,34 @@ async def stale_uploads(bucket: S3Objects) -> None:
     await asyncio.sleep(1.1)  # S3 tells whole seconds.
     assert await bucket.remove_unfinished(0.01) == 1
     assert [each.key for each in await listed()] == ["theirs/upload"]
+
+
+@pytest.mark.needs_versitygw
+async def test_stale_uploads_behind_those_of_others(versity: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto knows no pages of uploads."""
+    async with bucket_at(versity) as bucket:
+        begin, listed = bucket._client.begin_upload, type(bucket._client).open_uploads
+        for number in range(5):
+            await begin(f"a/{number // 2}", {})
+            await begin(KEY[:-1] + str(number), {})
+
+        async def small(self: S3Client, after: str = "", limit: int = 2) -> list[OpenUpload]:
+            return await listed(self, after, limit)
+
+        monkeypatch.setattr(type(bucket._client), "open_uploads", small)
+        assert await bucket.remove_unfinished(3600) == 0
+        await asyncio.sleep(1.1)  # S3 tells whole seconds.
+        assert await bucket.remove_unfinished(0.01) == 5
+        left = await listed(bucket._client)
+        assert [each.key for each in left] == ["a/0", "a/0", "a/1", "a/1", "a/2"]
+
+
+async def test_a_store_that_gives_its_first_page_of_uploads_again(moto: str) -> None:
+    async with bucket_at(moto) as bucket:
+        for _ in range(3):
+            await bucket._client.begin_upload(KEY, {})
+        assert await bucket.remove_unfinished(3600) == 3, "it says of all that they began in 2010"
+        assert await bucket._client.open_uploads() == []
 
 
 def test_which_keys_are_ours() -> None:
