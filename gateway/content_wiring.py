@@ -37,8 +37,8 @@ JobRunner = Callable[[], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class OpenContent:
-    """`jobs` does the jobs of the queue until its block is left: for processes that serve. `direct` is
-    None where the store is no bucket."""
+    """`jobs` sweeps, and does the jobs of the queue, until its block is left: for processes that serve.
+    `direct` is None where the store is no bucket."""
 
     content: Content
     files: PostgresFiles
@@ -56,28 +56,30 @@ async def open_content(
     content = Content(store.objects, index, blocks, store.files, jobs.delete_object)
     direct = None if store.signer is None else DirectUploads(pool, store.objects, index, store.signer)
     files = PostgresFiles(pool)
-    opened = OpenContent(content, files, log, lambda: _doing_jobs(settings, pool, kinds), direct)
+    sweep = sweeping(content, metrics, settings.upload_timeout)
+    opened = OpenContent(content, files, log, lambda: _doing_jobs(settings, pool, kinds, sweep), direct)
     kinds = {
         DELETE_OBJECT: Work(Deletion(store.objects, index).again, DELETE_TRIES, 5.0),
         CLEANUP: Work(_cleaning(settings, pool, opened, metrics), CLEANUP_TRIES, 60.0, at_once=1),
     }
-    sweep = sweeping(content, metrics, settings.upload_timeout)
-    async with (
-        log.flushing(),
-        repeated(sweep, settings.sweep_interval),
-        repeated(counting(metrics), FLUSH_SECONDS),
-    ):
+    async with log.flushing(), repeated(counting(metrics), FLUSH_SECONDS):
         yield opened
 
 
 @asynccontextmanager
-async def _doing_jobs(settings: Settings, pool: Pool, kinds: dict[str, Work]) -> AsyncGenerator[None, None]:
+async def _doing_jobs(
+    settings: Settings, pool: Pool, kinds: dict[str, Work], sweep: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[None, None]:
     jobs, at = Jobs(pool), seconds_of_day(settings.cleanup_time)
 
     async def begin_if_due() -> None:
         await jobs.begin_cleanup(at)
 
-    async with working(pool, kinds), repeated(begin_if_due, DUE_SECONDS):
+    async with (
+        working(pool, kinds),
+        repeated(begin_if_due, DUE_SECONDS),
+        repeated(sweep, settings.sweep_interval),
+    ):
         yield
 
 

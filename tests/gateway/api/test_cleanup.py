@@ -11,13 +11,14 @@ from pathlib import Path
 from uuid import UUID
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from config.settings import Settings
 from gateway.context import Gateway
 from gateway.wiring import open_gateway
 from ipld.blocks import Buffer
-from storage.content import Added, Owned
+from storage.content import Added, Content, Owned
 from tests.gateway.processes import command
 
 ALICE = UUID(int=1)
@@ -72,6 +73,24 @@ async def test_several_gateways_do_it_once(
         assert sum(b"cidgate_expired_files_total 1.0" in each.metrics.render() for each in gateways) == 1
     stored = [name for _, _, names in os.walk(tmp_path / "objects") for name in names]
     assert len(stored) == 1
+
+
+async def test_a_command_removes_nothing_by_the_way(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep is for processes that serve: what only looks must not delete."""
+    swept = asyncio.Event()
+
+    async def sweep(self: Content, older_than: float) -> int:
+        swept.set()
+        return 0
+
+    monkeypatch.setattr(Content, "sweep", sweep)
+    async with open_gateway(settings_of(database, tmp_path)) as gateway:
+        await asyncio.sleep(0.2)
+        assert not swept.is_set()
+        async with gateway.jobs(), asyncio.timeout(60):
+            await swept.wait()
 
 
 async def test_by_hand(database: str, tmp_path: Path) -> None:
