@@ -63,7 +63,11 @@ class PackedBlocks:
                 bad += more
             for copy in bad:
                 if copy in copies:
-                    await self._damaged(cid, copy)
+                    # Marked for good, so it is looked at twice: a store may miss an object for a moment.
+                    again, still_bad = await self._try(cid, [copy])
+                    data = again if data is None else data
+                    if still_bad:
+                        await self._damaged(cid, copy)
             # The next lookup puts the sound copies first.
             self._locations.forget(cid.multihash)
         if data is None:

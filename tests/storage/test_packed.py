@@ -287,6 +287,24 @@ class TestDamage:
         with pytest.raises(BlockCorrupt):
             await stores.blocks.get(cid)
 
+    async def test_what_was_not_there_for_a_moment(
+        self, stores: Stores, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A mark stays until the content is uploaded again: it needs a second look."""
+        cid = await add(stores, b"small")
+        inner = stores.counted.inner
+        opened, missing = inner.open, [True]
+
+        def open_(key: str, first: tuple[int, int] | None = None) -> object:
+            return opened("no/such" if missing and missing.pop() else key, first)
+
+        monkeypatch.setattr(inner, "open", open_)
+        assert await stores.blocks.get(cid) == b"small"
+        assert stores.damage == 0
+        found = await stores.index.find(cid)
+        assert found is not None
+        assert not found.damaged
+
     async def test_what_was_deleted_is_not_damaged(self, stores: Stores) -> None:
         """The locations that this process remembers are of before."""
         whole = os.urandom(2 * MIB)
