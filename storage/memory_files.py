@@ -63,5 +63,10 @@ def _is_wanted(file: KeptFile, query: FileQuery) -> bool:
 
 def _matches(name: str, wanted: str, match: Match) -> bool:
     if match in (Match.IEXACT, Match.IPARTIAL):
-        name, wanted = name.lower(), wanted.lower()
+        name, wanted = _lower(name), _lower(wanted)
     return wanted in name if match in (Match.PARTIAL, Match.IPARTIAL) else name == wanted
+
+
+def _lower(name: str) -> str:
+    """Each character by itself, as Postgres does: a sigma is the same at the end of a word."""
+    return "".join(map(str.lower, name))

@@ -18,11 +18,20 @@ _COLUMNS = "id, owner, root, name, size, created_at, expires_at"
 _FIND = f"SELECT {_COLUMNS} FROM uploads WHERE owner = $1 AND id = $2"  # noqa: S608 - constants only
 # `position` and not LIKE: no character of a name means anything else.
 _MATCHES = {
-    Match.EXACT: "name = {}",
-    Match.IEXACT: "lower(name) = lower({})",
-    Match.PARTIAL: "position({} IN name) > 0",
-    Match.IPARTIAL: "position(lower({}) IN lower(name)) > 0",
+    Match.EXACT: "name = {name}",
+    Match.IEXACT: "lower(name {collate}) = lower({name} {collate})",
+    Match.PARTIAL: "position({name} IN name) > 0",
+    Match.IPARTIAL: "position(lower({name} {collate}) IN lower(name {collate})) > 0",
 }
+# They know the case of every alphabet, which the locale of a database need not (C, as in the embedded one).
+# In a database there may be any of them: since Postgres 17; where the system has it; where ICU is built in.
+_COLLATIONS = ("pg_c_utf8", "C.utf8", "und-x-icu")
+_COLLATION = """
+SELECT quote_ident(collname) FROM pg_collation
+WHERE collname = ANY($1::text[]) AND collnamespace = 'pg_catalog'::regnamespace
+AND collencoding IN (-1, (SELECT encoding FROM pg_database WHERE datname = current_database()))
+ORDER BY array_position($1::text[], collname::text) LIMIT 1
+"""
 _EXPIRED = f"""
 SELECT {_COLUMNS} FROM uploads
 WHERE expires_at <= now() AND ($1::timestamptz IS NULL OR (expires_at, id) > ($1, $2::uuid))
@@ -47,10 +56,15 @@ class PostgresFiles:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        # None before it was asked for.
+        self._collate: str | None = None
 
     async def page(self, query: FileQuery) -> Sequence[KeptFile]:
-        statement, values = _page(query)
         async with unavailable_is_said():
+            if self._collate is None:
+                found = await self._pool.fetchval(_COLLATION, list(_COLLATIONS))
+                self._collate = "" if found is None else f"COLLATE {found}"
+            statement, values = _page(query, self._collate)
             return [_file(row) for row in await self._pool.fetch(statement, *values)]
 
     async def find(self, owner: UUID, file_id: UUID) -> KeptFile | None:
@@ -86,7 +100,7 @@ class PostgresFiles:
         return Freed(row[0], row[1])
 
 
-def _page(query: FileQuery) -> tuple[str, list[object]]:
+def _page(query: FileQuery, collate: str) -> tuple[str, list[object]]:
     """Only the conditions that there are: one that may be null keeps Postgres from using an index."""
     conditions, values = ["owner = $1"], [query.owner, query.limit]
 
@@ -95,7 +109,8 @@ def _page(query: FileQuery) -> tuple[str, list[object]]:
         return f"${len(values)}"
 
     if query.name is not None:
-        conditions.append(_MATCHES[query.match].format(given(plain(query.name))))
+        name = f"{given(plain(query.name))}::text"
+        conditions.append(_MATCHES[query.match].format(name=name, collate=collate))
     if query.root is not None:
         conditions.append(f"root = ANY({given(forms(query.root))}::bytea[])")
     if query.after is not None:

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from ipld.cid import DAG_PB, RAW, Cid
+from storage import postgres_files
 from storage.content import Content, Owned
 from storage.files import CLEANUP, FileQuery, Files, Freed, KeptFile, Match, Place
 from storage.index import Index, Kept
@@ -142,6 +143,33 @@ async def test_filtered_by_name(shelf: Shelf, name: str, match: Match, found: li
     for each in ("a.txt", "50%_of.txt", "B.png", ""):
         await shelf.add(each.encode() + b"?", each)
     assert await shelf.names(name=name, match=match) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "match", "found"),
+    [
+        ("été.TXT", Match.IEXACT, ["ÉTÉ.txt"]),
+        ("ete.txt", Match.IEXACT, []),
+        ("été.txt", Match.EXACT, []),
+        ("тé", Match.IPARTIAL, []),
+        ("té", Match.IPARTIAL, ["ÉTÉ.txt"]),
+        ("ЖУРНАЛ", Match.IPARTIAL, ["журнал 1"]),
+        ("ασα", Match.IPARTIAL, ["ΣΑΣΑ"]),
+        ("ΑΣ", Match.IPARTIAL, ["ΣΑΣΑ"]),
+    ],
+)
+async def test_the_case_of_every_alphabet(shelf: Shelf, name: str, match: Match, found: list[str]) -> None:
+    """Whatever the locale of the database: that of the embedded one knows ASCII alone."""
+    for each in ("ÉTÉ.txt", "журнал 1", "ΣΑΣΑ"):
+        await shelf.add(each.encode(), each)
+    assert await shelf.names(name=name, match=match) == found
+
+
+async def test_a_database_without_collations(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own locale decides then."""
+    monkeypatch.setattr(postgres_files, "_COLLATIONS", ("none",))
+    await shelf.add(b"a", "A.txt")
+    assert await shelf.names(name="a.TXT", match=Match.IEXACT) == ["A.txt"]
 
 
 async def test_filtered_by_root_in_any_form(shelf: Shelf) -> None:
