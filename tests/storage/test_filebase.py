@@ -48,7 +48,7 @@ class Filebase:
         self.proxy = proxy
         self.s3 = s3
         self.outcomes: list[str] = []
-        self.objects = FilebaseObjects(s3, mode, cid_timeout=1.0, on_cid=self.outcomes.append)
+        self.objects = FilebaseObjects(s3, mode, cid_timeout=4.0, on_cid=self.outcomes.append)
         self.stores = Stores(self.objects, MemoryIndex())
         self.stores.content._files = SingleFiles(as_cars=mode is not Import.PLAIN)
 
