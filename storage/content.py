@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -24,18 +23,17 @@ from storage.closures import closure_of, links_of
 from storage.deletion import Deletion, Later
 from storage.drafts import BlockHead, CarDraft, Draft, car_object
 from storage.index import Closure, Committed, Index, NewObject, NewUpload, Released, UploadGone
-from storage.objects import ObjectStore
+from storage.objects import ObjectStore, ObjectWriter, Receipt
 from storage.ownership import Added as Added  # noqa: PLC0414 - others know both from here
 from storage.ownership import Owned as Owned  # noqa: PLC0414
 from storage.ownership import storable_name
 from storage.pinning import keep, tree_size
 from storage.refused import CidMismatch as CidMismatch  # noqa: PLC0414 - others know it from here
+from storage.s3_errors import StoreRefused
 from storage.single_files import SingleFiles, StoredFile
 from storage.tree import Tree, TreeEntry
 from storage.twins import check_twin
 from storage.uninterrupted import uninterrupted
-
-logger = logging.getLogger(__name__)
 
 
 class Content:
@@ -226,12 +224,11 @@ class Content:
 
     async def sweep(self, older_than: float) -> int:
         """Remove objects of uploads that never finished, parts of such, and what deletions left that were
-        cut short."""
+        cut short. How many there were; what could not be removed does not count."""
         swept = 0
         for key in await self._index.unsettled(older_than):
             if await self._index.abandon(key):
-                await self._deletion.now(key)
-                swept += 1
+                swept += await self._deletion.now(key)
         # After the keys, so that an upload that still goes on hears that it is gone.
         return swept + await self._objects.remove_unfinished(older_than)
 
@@ -239,21 +236,16 @@ class Content:
     async def _draft(self, kind: str, head_size: int = 0) -> AsyncGenerator[Draft, None]:
         name = uuid.uuid4().hex
         key = f"{kind}/{name[:2]}/{name}"
+        watched: _Watched | None = None
         try:
             await self._index.begin(key)
             async with self._objects.create(key, head_size) as writer:
-                yield Draft(key, writer)
+                watched = _Watched(writer)
+                yield Draft(key, watched)
         except BaseException:
-            await uninterrupted(self._give_up(key))
+            may_come = watched is not None and watched.may_come
+            await uninterrupted(self._deletion.of_a_failure(key, may_come=may_come))
             raise
-
-    async def _give_up(self, key: str) -> None:
-        try:
-            # Swept already, and perhaps written after that: then nothing else would ever remove it.
-            if await self._index.abandon(key) or not await self._index.known([key]):
-                await self._deletion.now(key)
-        except StoreUnavailable:
-            logger.warning("an upload that failed left %s to the next sweep", key)
 
     async def _commit(
         self, objects: Sequence[NewObject], owned: Owned, size: int | None = None, roots: Sequence[Cid] = ()
@@ -277,3 +269,25 @@ class Content:
         for key in committed.surplus:
             await self._deletion.now_or_later(key)
         return committed
+
+
+class _Watched:
+    """A writer; `may_come` says that the object may be stored although its commit failed."""
+
+    def __init__(self, writer: ObjectWriter) -> None:
+        self._writer = writer
+        self.write = writer.write
+        self.may_come = False
+
+    async def abort(self) -> None:
+        await self._writer.abort()
+
+    async def commit(self, head: bytes, root: Cid | None = None) -> Receipt:
+        try:
+            return await self._writer.commit(head, root)
+        except StoreRefused:
+            raise
+        except (StoreUnavailable, asyncio.CancelledError):
+            # A request that timed out, or whose end nobody waited for.
+            self.may_come = True
+            raise

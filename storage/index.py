@@ -65,7 +65,8 @@ class NewObject:
 
     `needs` are the ids of the objects that hold the blocks which its DAG links to and it lacks;
     `partial` says that nothing here holds some of them, or that nobody looked. `distinct` promises
-    that no two rows are of one block. `receipt` is what the store said, which is not indexed.
+    that no two rows are of one block. `receipt` is what the store said. `theirs`: somebody else put it
+    there and may change it at any time; it is never deleted, and no upload of ours rests on it.
     """
 
     key: str
@@ -78,6 +79,13 @@ class NewObject:
     partial: bool = False
     distinct: bool = False
     receipt: Receipt = NO_RECEIPT
+    theirs: bool = False
+
+    @property
+    def published(self) -> bool:
+        """Whether the store said that it publishes the object under its root."""
+        under = self.receipt.published
+        return under is not None and under.to_v1() == self.root.to_v1()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +115,9 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """`surplus` are keys of new objects whose root an older, sound object already has: they are
-    not in the index and wait to be deleted. `kept` are the uploads, in the order that they came in."""
+    """`surplus` are keys of new objects whose root an older, sound object already has, and of older ones
+    that a new one replaced: they are not in the index and wait to be deleted. `kept` are the uploads, in
+    the order that they came in."""
 
     object_id: int
     surplus: Sequence[str] = ()
@@ -117,7 +126,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as the index knows it."""
+    """An object as the index knows it; `theirs` and `published` are those of NewObject."""
 
     object_id: int
     key: str
@@ -127,6 +136,8 @@ class StoredObject:
     profile: str | None = None
     damaged: bool = False
     partial: bool = False
+    theirs: bool = False
+    published: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +151,8 @@ class Closure:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What a release left without an owner. The keys are no longer in the index; `files` are the
-    uploads that went."""
+    """What a release left without an owner. The keys are no longer in the index, and wait to be deleted:
+    none of them is of others. `files` are the uploads that went."""
 
     found: bool
     keys: Sequence[str] = field(default=())
@@ -161,6 +172,14 @@ def forms(root: Cid) -> list[bytes]:
     return sorted(known)
 
 
+def falls_short(old: StoredObject, new: NewObject) -> bool:
+    """Whether the new object is wanted although there is the old one with the same root: that is damaged, or
+    theirs, which they may change, or it is not published under the root where the new one is."""
+    if old.damaged or (old.theirs and not new.theirs):
+        return True
+    return new.published and not old.published and not new.partial
+
+
 class Index(Protocol):
     """Every method raises StoreUnavailable when the index cannot be asked.
 
@@ -175,7 +194,7 @@ class Index(Protocol):
 
     async def begin(self, key: str, lasting: float = 0) -> None:
         """Note that an object is about to be written under `key`; its age is counted from `lasting`
-        seconds after now."""
+        seconds after now, also where the key was unsettled already."""
         ...
 
     async def commit(self, objects: Sequence[NewObject], upload: NewUpload, *more: NewUpload) -> Committed:
@@ -189,7 +208,7 @@ class Index(Protocol):
     async def adopt(self, new: NewObject, upload: NewUpload, *more: NewUpload) -> Committed:
         """As `commit`, for an object that was found in the store and never begun: it is never
         unsettled on the way, so that no sweep deletes it if this is cut short. Raises UploadGone
-        where the key belongs to something else that is under way."""
+        where the key belongs to something else that is under way, or is in the index already."""
         ...
 
     async def keep(self, upload: NewUpload, objects: frozenset[int]) -> Kept:
@@ -210,6 +229,12 @@ class Index(Protocol):
 
     async def closure(self, multihashes: Sequence[bytes]) -> Closure:
         """What holds the DAGs under these blocks; one query."""
+        ...
+
+    async def overwritten(self, key: str, root: Cid | None, owner: UUID, name: str) -> bool:
+        """They have content with that root under this key now (None: nothing of use). False where the
+        index says so already. What was there goes, with the owner's files of that name; where somebody
+        else holds it, it stays in the index as damaged until it is uploaded again."""
         ...
 
     async def mark_damaged(self, object_id: int) -> None:

@@ -21,6 +21,7 @@ from storage.index import (
     Released,
     StoredObject,
     UploadGone,
+    falls_short,
     forms,
 )
 from storage.upload_log import Action, LogEntry, Outcome
@@ -112,9 +113,9 @@ class MemoryIndex:
                 raise UploadGone(new.key)
 
     def _twin(self, new: NewObject) -> int | None:
-        """The sound object that has everything which the new one has."""
-        found = self._with_root(new.root)
-        if found is None or self._objects[found].damaged:
+        """The object that will do in the place of the new one, of which it has everything."""
+        found = self._with_root(new.root, ours_first=not new.theirs)
+        if found is None or falls_short(self._stored(found), new):
             return None
         old = self._objects[found]
         covers = new.partial and all(row.multihash in old.rows for row in new.rows)
@@ -123,10 +124,8 @@ class MemoryIndex:
     def _place(self, new: NewObject, needs: frozenset[int]) -> tuple[int, list[str]]:
         twin = self._twin(new)
         if twin is not None:
-            if new.key in self._unsettled:
-                self._unsettled[new.key].abandoned = True
-            return twin, [new.key]
-        old = self._with_root(new.root)
+            return twin, self._give_up(new)
+        old = self._with_root(new.root, ours_first=not new.theirs)
         del self._unsettled[new.key]
         object_id, self._next = self._next, self._next + 1
         closure = needs.union(*(self._objects[need].needs for need in needs))
@@ -142,6 +141,14 @@ class MemoryIndex:
             return object_id, []
         return object_id, self._replace(old, object_id)
 
+    def _give_up(self, new: NewObject) -> list[str]:
+        if new.theirs:
+            self._unsettled.pop(new.key, None)
+            return []
+        if new.key in self._unsettled:
+            self._unsettled[new.key].abandoned = True
+        return [new.key]
+
     def _replace(self, old: int, new: int) -> list[str]:
         instead = {new} | self._objects[new].needs
         for held in self._holds.values():
@@ -153,12 +160,20 @@ class MemoryIndex:
                 stored.needs = (stored.needs - {old}) | instead
         return self._drop_unheld({old})
 
-    def _with_root(self, root: Cid) -> int | None:
+    def _with_root(self, root: Cid, *, ours_first: bool = False) -> int | None:
         wanted = forms(root)
-        matching = [item for item in self._objects.items() if item[1].new.root.raw in wanted]
-        if not matching:
-            return None
-        return min(matching, key=lambda item: (item[1].damaged, item[1].new.partial, item[0]))[0]
+        matching = [found for found, stored in self._objects.items() if stored.new.root.raw in wanted]
+
+        def order(found: int) -> tuple[bool, bool, bool, bool, int]:
+            stored, new = self._objects[found], self._objects[found].new
+            return stored.damaged, new.theirs and ours_first, new.partial, new.theirs, found
+
+        return min(matching, key=order, default=None)
+
+    def _stored(self, found: int) -> StoredObject:
+        stored, new = self._objects[found], self._objects[found].new
+        known = (found, new.key, new.layout, new.root, new.size, new.profile)
+        return StoredObject(*known, stored.damaged, new.partial, new.theirs, new.published)
 
     async def keep(self, upload: NewUpload, objects: frozenset[int]) -> Kept:
         if not objects <= self._objects.keys():
@@ -170,13 +185,7 @@ class MemoryIndex:
 
     async def find(self, root: Cid) -> StoredObject | None:
         found = self._with_root(root)
-        if found is None:
-            return None
-        stored = self._objects[found]
-        new = stored.new
-        return StoredObject(
-            found, new.key, new.layout, new.root, new.size, new.profile, stored.damaged, new.partial
-        )
+        return None if found is None else self._stored(found)
 
     async def release(self, owner: UUID, root: Cid, client: str | None = None) -> Released:
         gone = [file for file in self.files() if file.owner == owner and file.root.raw in forms(root)]
@@ -205,7 +214,8 @@ class MemoryIndex:
 
     def _drop_unheld(self, candidates: set[int]) -> list[str]:
         gone = candidates.difference(*self._holds.values())
-        keys = [self._objects.pop(object_id).new.key for object_id in sorted(gone)]
+        dropped = [self._objects.pop(object_id).new for object_id in sorted(gone)]
+        keys = [new.key for new in dropped if not new.theirs]
         for key in keys:
             self._unsettled[key] = _Unsettled(abandoned=True)
         for stored in self._objects.values():
@@ -220,10 +230,28 @@ class MemoryIndex:
             if not homes:
                 complete = False
                 continue
-            home, stored = min(homes, key=lambda item: (item[1].damaged, item[1].new.partial, item[0]))
+            home, stored = min(homes, key=_best)
             complete = complete and not stored.new.partial
             objects |= {home} | stored.needs
         return Closure(frozenset(objects), complete)
+
+    async def overwritten(self, key: str, root: Cid | None, owner: UUID, name: str) -> bool:
+        theirs = [item for item in self._objects.items() if item[1].new.key == key and item[1].new.theirs]
+        if not theirs:
+            return True
+        [(object_id, stored)] = theirs
+        if root is not None and stored.new.root.raw in forms(root) and not stored.damaged:
+            return False
+        stored.new = replace(stored.new, key=f"cidgate/overwritten/{object_id}")
+        stored.damaged = True
+        named = [file for file in self.files() if (file.owner, file.name) == (owner, name)]
+        lost = [
+            file
+            for file in named
+            if object_id in self._holds[file.file_id] and file.root.multihash in stored.rows
+        ]
+        self.take_out(lost, Action.DELETE, None)
+        return True
 
     async def mark_damaged(self, object_id: int) -> None:
         if object_id in self._objects:
@@ -249,6 +277,11 @@ class MemoryIndex:
 def _log_entry(file: KeptFile, action: Action, client: str) -> LogEntry:
     cid = str(file.root)
     return LogEntry(action, Outcome.DONE, file.owner, client, file.file_id, cid, file.name, file.size)
+
+
+def _best(item: tuple[int, _Object]) -> tuple[bool, bool, bool, int]:
+    object_id, stored = item
+    return stored.damaged, stored.new.partial, stored.new.theirs, object_id
 
 
 def _location(object_id: int, new: NewObject, row: BlockRow) -> Location:

@@ -23,12 +23,15 @@ from storage.index import (
     forms,
 )
 from storage.postgres_placing import find, hold, place, raise_epoch
-from storage.postgres_uploads import take_out, upload_row
+from storage.postgres_uploads import overwritten, take_out, upload_row
 from storage.transactions import Connection, in_transaction, unavailable_is_said
 from storage.transactions import Pool as Pool  # noqa: PLC0414 - others know it from here
 from storage.upload_log import Action
 
-_BEGIN = "INSERT INTO unsettled_objects (key, since) VALUES ($1, now() + make_interval(secs => $2))"
+_BEGIN = """
+INSERT INTO unsettled_objects (key, since) VALUES ($1, now() + make_interval(secs => $2))
+ON CONFLICT (key) DO UPDATE SET since = excluded.since, abandoned = false
+"""
 
 # What a lookup returns of one block at most; it stands in the statements too.
 MAX_COPIES = 8
@@ -67,7 +70,7 @@ WITH homes AS (
             SELECT object_id FROM blocks WHERE blocks.multihash = wanted.multihash
             ORDER BY object_id LIMIT 64
         ) AS copies JOIN objects ON objects.id = object_id
-        ORDER BY (damaged_at IS NOT NULL), partial, objects.id LIMIT 1
+        ORDER BY (damaged_at IS NOT NULL), partial, theirs, objects.id LIMIT 1
     ) AS home ON true
 ), held AS (
     SELECT id FROM homes WHERE id IS NOT NULL
@@ -135,13 +138,15 @@ class PostgresIndex:
             }
             placed: list[int] = []
             surplus: list[str] = []
+            replaced = 0
             for new in objects:
                 object_id, dropped = await place(connection, new, new.needs.union(placed))
                 placed.append(object_id)
-                surplus.extend(dropped)
+                surplus.extend(dropped.keys)
+                replaced += dropped.objects
             for row in kept.values():
                 await hold(connection, row.file_id, placed)
-            if not {new.key for new in objects}.issuperset(surplus):
+            if replaced:
                 await raise_epoch(connection)
             return Committed(placed[-1], surplus, [kept[each] for each in uploads])
 
@@ -178,6 +183,11 @@ class PostgresIndex:
             row = await self._pool.fetchrow(_CLOSURE, list(dict.fromkeys(multihashes)))
         assert row is not None
         return Closure(frozenset(row[0]), row[1])
+
+    async def overwritten(self, key: str, root: Cid | None, owner: UUID, name: str) -> bool:
+        return await in_transaction(
+            self._pool, lambda connection: overwritten(connection, key, root, owner, name)
+        )
 
     async def mark_damaged(self, object_id: int) -> None:
         async with unavailable_is_said():

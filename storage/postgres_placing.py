@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from ipld.cid import Cid
-from storage.index import BlockRow, Layout, NewObject, StoredObject, UploadGone, forms
+from storage.index import BlockRow, Layout, NewObject, StoredObject, UploadGone, falls_short, forms
 from storage.transactions import Connection
 
 # Other processes listen here; the payload is the new epoch.
@@ -16,9 +17,11 @@ EPOCH_CHANNEL = "cidgate_epoch"
 # so may waiting for them.
 BULK_SECONDS = 1800
 
+# With $2 any sound one of ours comes before those of others.
 _FIND = """
-SELECT id, key, layout, root, size, profile, damaged_at IS NOT NULL AS damaged, partial
-FROM objects WHERE root = ANY($1::bytea[]) ORDER BY (damaged_at IS NOT NULL), partial, id LIMIT 1
+SELECT id, key, layout, root, size, profile, damaged_at IS NOT NULL AS damaged, partial, theirs, published
+FROM objects WHERE root = ANY($1::bytea[])
+ORDER BY (damaged_at IS NOT NULL), (theirs AND $2), partial, theirs, id LIMIT 1
 """
 
 # KEY SHARE keeps objects from being released until the hold on them is committed. In the order of
@@ -64,22 +67,30 @@ ON CONFLICT DO NOTHING
 _DROP_UNHELD = """
 DELETE FROM objects AS o WHERE o.id = ANY($1::bigint[])
 AND NOT EXISTS (SELECT FROM holds WHERE holds.object_id = o.id)
-RETURNING o.id, o.key
+RETURNING o.id, o.key, o.theirs
 """
 
 
-async def find(connection: Connection, root: Cid) -> StoredObject | None:
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """How many objects left the index, and the keys that are to be deleted: none of them is of others."""
+
+    objects: int = 0
+    keys: Sequence[str] = ()
+
+
+async def find(connection: Connection, root: Cid, *, ours_first: bool = False) -> StoredObject | None:
     """The best object with that root."""
-    row = await connection.fetchrow(_FIND, forms(root))
+    row = await connection.fetchrow(_FIND, forms(root), ours_first)
     if row is None:
         return None
-    object_id, key, layout, raw, size, profile, damaged, partial = row
-    return StoredObject(object_id, key, Layout(layout), Cid.decode(raw), size, profile, damaged, partial)
+    object_id, key, layout, raw, size, *more = row
+    return StoredObject(object_id, key, Layout(layout), Cid.decode(raw), size, *more)
 
 
-async def _find_and_keep(connection: Connection, root: Cid) -> StoredObject | None:
+async def _find_and_keep(connection: Connection, new: NewObject) -> StoredObject | None:
     """The best object with that root, which stays until the transaction ends."""
-    while (found := await find(connection, root)) is not None:
+    while (found := await find(connection, new.root, ours_first=not new.theirs)) is not None:
         kept = await connection.fetch(_KEEP, found.object_id)
         if any(row[0] == found.object_id for row in kept):
             return found
@@ -91,15 +102,14 @@ async def hold(connection: Connection, upload_id: UUID, objects: Sequence[int]) 
     await connection.execute(_HOLD, upload_id, objects)
 
 
-async def place(connection: Connection, new: NewObject, needs: frozenset[int]) -> tuple[int, list[str]]:
-    """The id of the object with that root, and the keys that it makes superfluous."""
+async def place(connection: Connection, new: NewObject, needs: frozenset[int]) -> tuple[int, Dropped]:
+    """The id of the object with that root, and what is superfluous now: the new one or an older one."""
     # Two uploads of one root at once: the second waits here and finds the first one's object.
     lock = int.from_bytes(new.root.digest[:8], "big", signed=True)
     await connection.execute("SELECT pg_advisory_xact_lock($1)", lock, timeout=BULK_SECONDS)
-    old = await _find_and_keep(connection, new.root)
+    old = await _find_and_keep(connection, new)
     if old is not None and await _is_twin(connection, old, new):
-        await connection.execute("UPDATE unsettled_objects SET abandoned = true WHERE key = $1", new.key)
-        return old.object_id, [new.key]
+        return old.object_id, await _give_up(connection, new)
     settled = await connection.fetchval(
         "DELETE FROM unsettled_objects WHERE key = $1 AND NOT abandoned RETURNING 1", new.key
     )
@@ -109,14 +119,24 @@ async def place(connection: Connection, new: NewObject, needs: frozenset[int]) -
     await _copy_rows(connection, object_id, new.rows if new.distinct else _distinct(new.rows))
     needed = await connection.fetch(_NEED, object_id, list(needs))
     if old is None or any(row[0] == old.object_id for row in needed):
-        return object_id, []
+        return object_id, Dropped()
     return object_id, await _replace(connection, old.object_id, object_id, new)
 
 
+async def _give_up(connection: Connection, new: NewObject) -> Dropped:
+    if new.theirs:
+        await connection.execute("DELETE FROM unsettled_objects WHERE key = $1", new.key)
+        return Dropped()
+    await connection.execute("UPDATE unsettled_objects SET abandoned = true WHERE key = $1", new.key)
+    return Dropped(keys=[new.key])
+
+
 async def _is_twin(connection: Connection, old: StoredObject, new: NewObject) -> bool:
-    """Whether the old object is sound and has everything that the new one has."""
-    if old.damaged or not old.partial:
-        return not old.damaged
+    """Whether the old object will do in the place of the new one, of which it has everything."""
+    if falls_short(old, new):
+        return False
+    if not old.partial:
+        return True
     missing = await connection.fetchval(
         """SELECT count(*) FROM unnest($2::bytea[]) AS new(multihash) WHERE NOT EXISTS
         (SELECT FROM blocks WHERE blocks.multihash = new.multihash AND object_id = $1)""",
@@ -128,14 +148,16 @@ async def _is_twin(connection: Connection, old: StoredObject, new: NewObject) ->
 
 async def _insert_object(connection: Connection, new: NewObject) -> int:
     object_id: int = await connection.fetchval(
-        """INSERT INTO objects (key, layout, root, size, profile, partial)
-        VALUES ($1, $2, $3, $4, $5, $6) RETURNING id""",
+        """INSERT INTO objects (key, layout, root, size, profile, partial, theirs, published)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id""",
         new.key,
         int(new.layout),
         new.root.raw,
         new.size,
         new.profile,
         new.partial,
+        new.theirs,
+        new.published,
     )
     return object_id
 
@@ -157,36 +179,37 @@ async def _copy_rows(connection: Connection, object_id: int, rows: Iterable[Bloc
     )
 
 
-async def _replace(connection: Connection, old: int, new: int, added: NewObject) -> list[str]:
-    """Whoever held a damaged or partial object holds the better one with the same root instead."""
+async def _replace(connection: Connection, old: int, new: int, added: NewObject) -> Dropped:
+    """Whoever held the old object holds the better one with the same root instead."""
     if added.partial and await connection.fetchval(
         "SELECT EXISTS (SELECT FROM blocks WHERE object_id = $1 AND multihash <> ALL($2::bytea[]))",
         old,
         [row.multihash for row in added.rows],
     ):
-        return []
+        return Dropped()
     await connection.execute(_HOLD_INSTEAD, old, new)
     await connection.execute("DELETE FROM holds WHERE object_id = $1", old)
     await connection.execute(_NEED_INSTEAD, old, new)
     return await drop_unheld(connection, [old])
 
 
-async def drop_unheld(connection: Connection, candidates: Sequence[int]) -> list[str]:
-    """Take the objects that nobody holds out of the index; their keys."""
+async def drop_unheld(connection: Connection, candidates: Sequence[int]) -> Dropped:
+    """Take the objects that nobody holds out of the index, and note what is to be deleted."""
     # The row locks make a commit that is about to hold one of them wait, and then not find it.
     await connection.execute(
         "SELECT FROM objects WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE", candidates
     )
     gone = await connection.fetch(_DROP_UNHELD, candidates)
+    keys = [row["key"] for row in gone if not row["theirs"]]
     if gone:
-        ids, keys = [row["id"] for row in gone], [row["key"] for row in gone]
+        ids = [row["id"] for row in gone]
         await connection.execute(
             "DELETE FROM blocks WHERE object_id = ANY($1::bigint[])", ids, timeout=BULK_SECONDS
         )
         await connection.execute(
             "INSERT INTO unsettled_objects (key, abandoned) SELECT unnest($1::text[]), true", keys
         )
-    return [row["key"] for row in gone]
+    return Dropped(len(gone), keys)
 
 
 async def raise_epoch(connection: Connection) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from ipld.cid import Cid
-from storage.index import Kept, NewUpload, Released
+from storage.index import Kept, NewUpload, Released, forms
 from storage.postgres_placing import drop_unheld, raise_epoch
 from storage.transactions import Connection
 from storage.upload_log import Action, LogEntry, Outcome, plain, write
@@ -31,6 +31,17 @@ SELECT id, expires_at FROM kept
 """
 
 _DELETE = "DELETE FROM uploads WHERE id = ANY($1::uuid[]) RETURNING id, owner, root, name, size"
+
+_THEIRS = "SELECT id, root, damaged_at FROM objects WHERE key = $1 AND theirs FOR UPDATE"
+# A name that no object has: who still rests on this one finds that it is gone.
+_RENAME = """
+UPDATE objects SET key = 'cidgate/overwritten/' || id, damaged_at = coalesce(damaged_at, now()) WHERE id = $1
+"""
+_FILES_IN = """
+SELECT id, root FROM uploads WHERE owner = $2 AND name = $3
+AND EXISTS (SELECT FROM holds WHERE upload_id = id AND object_id = $1) ORDER BY id FOR UPDATE
+"""
+_BLOCKS_IN = "SELECT multihash FROM blocks WHERE multihash = ANY($2::bytea[]) AND object_id = $1"
 
 
 async def upload_row(connection: Connection, upload: NewUpload) -> Kept:
@@ -62,10 +73,28 @@ async def take_out(
     gone = await connection.fetch(_DELETE, ids)
     if client is not None:
         await write(connection, [_entry(row, action, client) for row in gone])
-    keys = await drop_unheld(connection, [row[0] for row in held])
-    if keys:
+    dropped = await drop_unheld(connection, [row[0] for row in held])
+    if dropped.objects:
         await raise_epoch(connection)
-    return Released(found=True, keys=keys, files=len(gone))
+    return Released(found=True, keys=dropped.keys, files=len(gone))
+
+
+async def overwritten(connection: Connection, key: str, root: Cid | None, owner: UUID, name: str) -> bool:
+    """Whether others have replaced what is under that key, which then goes."""
+    row = await connection.fetchrow(_THEIRS, key)
+    if row is None:
+        return True
+    object_id, old, damaged_at = row
+    if root is not None and old in forms(root) and damaged_at is None:
+        return False
+    await connection.execute(_RENAME, object_id)
+    files = await connection.fetch(_FILES_IN, object_id, owner, name)
+    roots = {Cid.decode(row[1]).multihash for row in files}
+    inside = await connection.fetch(_BLOCKS_IN, object_id, list(roots))
+    lost = {row[0] for row in inside}
+    ids = [row[0] for row in files if Cid.decode(row[1]).multihash in lost]
+    await take_out(connection, ids, Action.DELETE, None)
+    return True
 
 
 def _entry(row: asyncpg.Record, action: Action, client: str) -> LogEntry:

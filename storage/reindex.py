@@ -12,10 +12,12 @@ from typing import Protocol
 from ipld.cid import Cid
 from ipld.unixfs.profiles import Profile
 from storage.closures import closure_of, parts
+from storage.deletion import INCOMING_KEY, Deletion
 from storage.index import OPERATOR, Index, NewUpload, UploadGone
 from storage.objects import INCOMING, OUR_KEY, ObjectInfo, ObjectNotFound, ObjectStore
 from storage.reindex_notes import MemoryNotes, ReindexNotes
 from storage.reindex_objects import CAR_SUFFIX, NotACar, NotOurs, ReadObject, read_ours, read_theirs
+from storage.s3_errors import StoreRefused
 from storage.twins import check_twin
 
 logger = logging.getLogger(__name__)
@@ -24,6 +26,9 @@ Progress = Callable[[int, int], None]
 
 # How many keys are asked about, and noted as dealt with, at once.
 _BATCH = 1000
+
+# S3 signs no address for longer.
+_LONGEST_ADDRESS = 7 * 86400.0
 
 
 class Described(Protocol):
@@ -72,7 +77,8 @@ class Reindex:
     """Adds every object that the index does not know; the operator becomes its owner.
 
     What is indexed already is left alone, and how far it came is noted, so that it can be interrupted
-    and begun again. With `adoption` objects of others are taken in; they are never deleted.
+    and begun again. With `adoption` objects of others are taken in; they are never deleted, and taken in
+    anew when they have changed.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Reindex:
     ) -> None:
         self._objects = objects
         self._index = index
+        self._deletion = Deletion(objects, index)
         self._notes = notes or MemoryNotes()
         self._adoption = adoption
 
@@ -129,14 +136,21 @@ class Reindex:
 
     async def _new(self, batch: Sequence[ObjectInfo]) -> list[ObjectInfo]:
         known = set(await self._index.known([info.key for info in batch]))
+        if self._adoption is not None:
+            # What others put there may be something else by now: the notes say what it was.
+            known = {key for key in known if OUR_KEY.fullmatch(key)}
         known |= await self._notes.skipped(batch)
-        # After the others: what is deleted meanwhile goes from the index to the unsettled.
-        known.update(await self._index.unsettled(0))
-        # A key that ends in a slash is how S3 tools show an empty folder; what is coming in is not whole.
-        new = (info for info in batch if info.key not in known)
-        return [info for info in new if not info.key.endswith("/") and not info.key.startswith(INCOMING)]
+        # After the others: what is deleted meanwhile goes from the index to the unsettled. And with what may
+        # still come in for as long as addresses last.
+        known.update(await self._index.unsettled(-_LONGEST_ADDRESS))
+        return [info for info in batch if info.key not in known and _is_content(info.key)]
 
     async def _take(self, info: ObjectInfo, waiting: _Waiting) -> bool:
+        if info.key.startswith(INCOMING):
+            # Only a lost index knows nothing of it. It is not whole, or nobody will complete it: the sweep
+            # removes it once no address can write there any more.
+            await self._index.begin(info.key, _LONGEST_ADDRESS)
+            return False
         read = await self._read(info)
         if read is None:
             return False
@@ -150,20 +164,29 @@ class Reindex:
         try:
             if self._adoption is None or OUR_KEY.fullmatch(info.key):
                 return await self._read_with(info, None)
-            metadata = await self._adoption.store.metadata(info.key)
-            try:
-                return await self._read_with(info, metadata)
-            except NotACar:
-                if metadata.get("import") == "car" or not info.key.lower().endswith(CAR_SUFFIX):
-                    raise
-                # Somebody's file whose name ends like that of a CAR.
-                return await self._read_with(info, {**metadata, "import": "file"})
+            return await self._read_theirs(info, await self._adoption.store.metadata(info.key))
         except NotOurs as error:
             logger.warning("%s is left out: %s", info.key, error)
+            if self._adoption is not None:
+                await self._index.overwritten(info.key, None, OPERATOR, _name(info.key))
             await self._notes.skip(info, str(error))
         except ObjectNotFound as error:
             logger.warning("%s is left out: %s", info.key, error)
+        except StoreRefused as error:
+            # Archived, or for the eyes of others; another day it may be readable.
+            if not _is_theirs(info.key):
+                raise
+            logger.warning("%s is left out for now: %s", info.key, error)
         return None
+
+    async def _read_theirs(self, info: ObjectInfo, metadata: Mapping[str, str]) -> ReadObject:
+        try:
+            return await self._read_with(info, metadata)
+        except NotACar:
+            if metadata.get("import") == "car" or not info.key.lower().endswith(CAR_SUFFIX):
+                raise
+            # Somebody's file whose name ends like that of a CAR.
+            return await self._read_with(info, {**metadata, "import": "file"})
 
     async def _read_with(self, info: ObjectInfo, metadata: Mapping[str, str] | None) -> ReadObject:
         async with self._objects.open(info.key) as source, aclosing(source.read(0, source.size)) as pieces:
@@ -178,17 +201,24 @@ class Reindex:
         return frozenset(missing)
 
     async def _add(self, info: ObjectInfo, read: ReadObject) -> bool:
+        await check_twin(self._objects, self._index, read.new.root)
+        if self._adoption is None or not _is_theirs(info.key):
+            return await self._adopt(read)
+        is_new = await self._index.overwritten(info.key, read.new.root, OPERATOR, _name(info.key))
+        is_wanted = is_new and not await self._is_there(read.new.root)
+        if is_wanted and not await self._adopt(read):
+            return False
+        # Until it changes.
+        await self._notes.skip(info, "its content is in the index")
+        return is_wanted
+
+    async def _adopt(self, read: ReadObject) -> bool:
         kept = await closure_of(self._index, read.outside)
         if not kept.complete:
-            logger.warning("%s links to blocks that are nowhere", info.key)
+            logger.warning("%s links to blocks that are nowhere", read.new.key)
         partial = read.new.partial or not kept.complete
-        new = replace(read.new, needs=kept.objects, partial=partial)
-        await check_twin(self._objects, self._index, new.root)
-        is_theirs = not OUR_KEY.fullmatch(info.key)
-        if is_theirs and self._adoption is not None and await self._is_there(new.root):
-            await self._notes.skip(info, "the same content is there already")
-            return False
-        name = info.key.rpartition("/")[2] if is_theirs else ""
+        new = replace(read.new, needs=kept.objects, partial=partial, theirs=_is_theirs(read.new.key))
+        name = _name(new.key) if new.theirs else ""
         try:
             uploads = [NewUpload(OPERATOR, root, name, new.size) for root in read.roots]
             committed = await self._index.adopt(new, *uploads)
@@ -196,12 +226,23 @@ class Reindex:
             logger.warning("%s is left out: %s", new.key, error)
             return False
         for key in committed.surplus:
-            # The same root is there already: this copy serves nobody. What others put there is theirs.
-            if self._adoption is None or OUR_KEY.fullmatch(key):
-                await self._objects.delete(key)
-            await self._index.settle(key)
-        return new.key not in committed.surplus
+            # The same root is there already: this copy serves nobody.
+            await self._deletion.now(key)
+        return new.key in await self._index.known([new.key])
 
     async def _is_there(self, root: Cid) -> bool:
         known = await self._index.find(root)
         return known is not None and not known.damaged and not known.partial
+
+
+def _is_theirs(key: str) -> bool:
+    return OUR_KEY.fullmatch(key) is None
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def _is_content(key: str) -> bool:
+    """A key that ends in a slash is how S3 tools show an empty folder."""
+    return not key.endswith("/") and (not key.startswith(INCOMING) or INCOMING_KEY.fullmatch(key) is not None)

@@ -23,11 +23,11 @@ class ReindexNotes(Protocol):
         ...
 
     async def skip(self, info: ObjectInfo, reason: str) -> None:
-        """The object is nothing to be indexed, as long as it does not change."""
+        """The object is dealt with, indexed or not, as long as it does not change."""
         ...
 
     async def skipped(self, infos: Sequence[ObjectInfo]) -> frozenset[str]:
-        """The keys of those that were skipped and have not changed since."""
+        """The keys of those that were dealt with and have not changed since."""
         ...
 
     async def forget(self) -> None:

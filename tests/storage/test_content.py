@@ -6,26 +6,35 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
+from ipld import car
 from ipld.blocks import MAX_BLOCK_BYTES, Buffer
 from ipld.cid import CBOR, DAG_PB, RAW, Cid
 from ipld.errors import BlockNotFound, InvalidPath, MalformedBlock, NoLink, StoreFull, StoreUnavailable
 from ipld.hashes import IDENTITY
 from ipld.paths import ContentPath, resolve
 from ipld.unixfs.profiles import PROFILES, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile
+from storage.car_import import CarTerms
 from storage.content import Added, CidMismatch
+from storage.deletion import Deletion
+from storage.filebase import Import
 from storage.index import Committed, Index, NewObject, NewUpload, UploadGone
 from storage.local import LocalObjects
 from storage.memory_index import MemoryIndex
 from storage.memory_objects import MemoryObjects
+from storage.objects import ObjectWriter, Receipt
+from storage.s3_errors import StoreRefused
+from storage.single_files import SingleFiles
 from storage.tree import TreeEntry
 from tests.fixture_data import FIXTURES, content, needs_fixtures
-from tests.storage.stores import MIB, Stores, cut, pieces, settled_tasks
+from tests.storage.stores import MIB, Stores, cut, pieces, settled_tasks, store
+from tests.storage.test_filebase import filebase
 
 FILES = {
     0: (
@@ -51,6 +60,9 @@ NESTED_ROOTS = (
     "bafybeiewg5vzprchpoxc3dlzeatjrzufqrvmyhhwrm5pynrsq7xfkruo6m",
     "QmRQpphFPdBUvhDwQ13cixAP6zbPEtTH67377KdpxAztDg",
 )
+
+
+LEFT = f"files/unixfs-v1-2025/00/{'0' * 32}"
 
 
 @pytest_asyncio.fixture
@@ -521,7 +533,80 @@ class TestFailing:
         assert await stuck.nothing_left()
 
 
+class Slow(MemoryObjects):
+    """Its answer to a commit does not come in time; the object does, a while later."""
+
+    failure: type[BaseException] = StoreUnavailable
+    keys: list[str]
+
+    @asynccontextmanager
+    async def create(self, key: str, head_size: int = 0) -> AsyncIterator[ObjectWriter]:
+        self.keys = [key]
+        async with super().create(key, head_size) as writer:
+            yield _LateWriter(writer, self.failure)  # type: ignore[misc]
+
+    def comes(self) -> None:
+        for key in self.keys:
+            self.data[key] = (b"late", 0.0)
+
+
+class _LateWriter:
+    def __init__(self, inner: ObjectWriter, failure: type[BaseException]) -> None:
+        self.write, self.abort, self._failure = inner.write, inner.abort, failure
+
+    async def commit(self, head: bytes, root: Cid | None = None) -> Receipt:
+        raise self._failure("no answer")
+
+
 class TestSweeping:
+    @pytest.mark.parametrize("failure", [StoreUnavailable, asyncio.CancelledError])
+    @WAYS
+    async def test_what_comes_after_its_upload_failed(
+        self, index: Index, way: Adding, failure: type[BaseException]
+    ) -> None:
+        objects = Slow()
+        objects.failure = failure
+        stores = Stores(objects, index)
+        with pytest.raises(failure):
+            await way(stores, pieces(b"?"))
+        assert await stores.content.sweep(3600) == 0, "it may still come"
+        objects.comes()
+        assert await stores.content.sweep(0) >= 1
+        assert await stores.nothing_left()
+
+    async def test_a_refusal_is_the_end(self, index: Index) -> None:
+        objects = Slow()
+        objects.failure = StoreRefused
+        stores = Stores(objects, index)
+        with pytest.raises(StoreRefused):
+            await add(stores, b"x")
+        assert await stores.nothing_left()
+
+    async def test_what_cannot_be_removed_does_not_count(self, index: Index) -> None:
+        class Stuck(MemoryObjects):
+            async def delete(self, key: str) -> None:
+                raise StoreRefused("403")
+
+        stores = Stores(Stuck(), index)
+        await index.begin(LEFT)
+        await store(stores.objects, LEFT, b"x")
+        assert await stores.content.sweep(0) == 0
+        assert await stores.keys() == [LEFT]
+        assert await index.unsettled(3600) == [LEFT]
+
+    @pytest.mark.parametrize(
+        "key", ["docs/report.txt", "cars/00/stranger", "incoming/photo.jpg", "cidgate/probe.car"]
+    )
+    async def test_no_key_of_others_is_deleted_whatever_the_notes_say(self, index: Index, key: str) -> None:
+        stores = Stores(MemoryObjects(), index)
+        await store(stores.objects, key, b"theirs")
+        await index.begin(key)
+        await stores.content.sweep(0)
+        await index.begin(key)
+        await Deletion(stores.objects, index).again(key)
+        assert await stores.keys() == [key]
+        assert await index.unsettled(0) == []
+
     async def test_uploads_under_way_and_strangers_stay(self, stores: Stores) -> None:
         kept = (await add(stores, b"kept")).cid
         assert isinstance(stores.objects, MemoryObjects)
@@ -540,10 +625,8 @@ class TestSweeping:
 
     async def test_an_upload_that_crashed(self, stores: Stores) -> None:
         """As a killed process leaves it: begun, and stored, and no more."""
-        await stores.index.begin("files/unixfs-v1-2025/00/left")
-        async with stores.objects.create("files/unixfs-v1-2025/00/left") as writer:
-            await writer.write(b"x")
-            await writer.commit(b"")
+        await stores.index.begin(LEFT)
+        await store(stores.objects, LEFT, b"x")
         assert await stores.content.sweep(3600) == 0
         assert await stores.content.sweep(0) == 1
         assert await stores.nothing_left()
@@ -571,6 +654,32 @@ class TestSweeping:
         with pytest.raises(UploadGone):
             await way(stores, body())
         assert await stores.nothing_left()
+
+
+class TestPublishing:
+    """Over the double of Filebase: what is published under our CID stays."""
+
+    @pytest.mark.parametrize("mode", [Import.PLAIN, Import.CAR])
+    async def test_a_car_takes_the_place_of_a_file(self, one_s3_url: str, mode: Import) -> None:
+        data = os.urandom(1000)
+        async with filebase(one_s3_url) as it:
+            first = await it.add(data, "unixfs-v1-2025")
+            assert first.receipt.published != first.cid
+            if mode is Import.PLAIN:
+                root = car.header([first.cid]) + car.frame(first.cid, len(data)) + data
+                again = await it.stores.content.add_car(pieces(root), it.stores.owned(), CarTerms())
+            else:
+                it.objects.mode = mode
+                it.stores.content._files = SingleFiles(as_cars=True)
+                again = await it.add(data, "unixfs-v1-2025")
+            assert again.cid == first.cid
+            assert again.receipt.published == first.cid
+            [key] = await it.stored()
+            assert await it.metadata(key) == "car"
+            assert await it.stores.read(first.cid) == data
+            third = await it.add(data, "unixfs-v1-2025")
+            assert third.cid == first.cid
+            assert await it.stored() == [key]
 
 
 async def test_the_default_profile(stores: Stores) -> None:

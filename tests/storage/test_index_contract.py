@@ -26,6 +26,7 @@ from storage.index import (
     UploadGone,
 )
 from storage.memory_index import MemoryIndex
+from storage.objects import NO_RECEIPT, Receipt
 from storage.postgres_index import Pool, PostgresIndex
 from storage.postgres_placing import hold, place
 from storage.postgres_uploads import upload_row
@@ -423,6 +424,153 @@ class TestAdopting:
         assert await index.known(["k"]) == {"k"}
 
 
+def theirs(key: str, root: str, *blocks: str, **more: object) -> NewObject:
+    return new(key, root, *blocks, theirs=True, **more)
+
+
+async def adopt(index: Index, one: NewObject, name: str = "") -> Committed:
+    return await index.adopt(one, NewUpload(ALICE, one.root, name, 1))
+
+
+class TestTheirs:
+    """What others put into the bucket is theirs: they change it, and nobody else deletes it."""
+
+    async def test_it_is_known_as_theirs(self, index: Index) -> None:
+        await adopt(index, theirs("k", "root"))
+        stored = await index.find(cid("root"))
+        assert stored is not None
+        assert stored.theirs
+
+    async def test_letting_go_deletes_nothing(self, index: Index) -> None:
+        await adopt(index, theirs("k", "root", "a"))
+        released = await index.release(ALICE, cid("root"))
+        assert (released.found, list(released.keys), released.files) == (True, [], 1)
+        assert await located(index, "root", "a") == {}
+        assert list(await index.unsettled(0)) == []
+
+    @pytest.mark.parametrize("damaged", [False, True])
+    async def test_an_upload_of_ours_takes_its_place(self, index: Index, damaged: bool) -> None:
+        old = await adopt(index, theirs("k", "root", "a"))
+        edit = await commit(index, new("edit", "edit", needs=frozenset({old.object_id})), owner=BOB)
+        if damaged:
+            await index.mark_damaged(old.object_id)
+        added = await commit(index, new("ours", "root", "a"), owner=UUID(int=3))
+        assert list(added.surplus) == []
+        assert list(await index.unsettled(0)) == []
+        assert await located(index, "a") == {"a": ["ours"]}
+        assert (await index.closure([cid("edit").multihash])).objects == {edit.object_id, added.object_id}
+        assert list((await index.release(UUID(int=3), cid("root"))).keys) == []
+        assert list((await index.release(ALICE, cid("root"))).keys) == []
+        assert sorted((await index.release(BOB, cid("edit"))).keys) == ["edit", "ours"]
+
+    async def test_the_next_upload_is_stored_once(self, index: Index) -> None:
+        await adopt(index, theirs("k", "root", "a"))
+        await commit(index, new("k1", "root", "a"))
+        assert list((await commit(index, new("k2", "root", "a"))).surplus) == ["k2"]
+
+    async def test_a_part_of_ours_does_not_take_the_place_of_the_whole(self, index: Index) -> None:
+        await adopt(index, theirs("k", "root", "a"))
+        assert list((await commit(index, new("k1", "root", partial=True))).surplus) == []
+        assert list((await commit(index, new("k2", "root", partial=True))).surplus) == ["k2"]
+        assert await located(index, "a", "root") == {"a": ["k"], "root": ["k", "k1"]}
+        stored = await index.find(cid("root"))
+        assert stored is not None
+        assert stored.key == "k"
+
+    async def test_one_of_theirs_beside_ours_is_left_alone(self, index: Index) -> None:
+        await commit(index, new("ours", "root", "a"))
+        added = await adopt(index, theirs("k", "root", "a"))
+        assert list(added.surplus) == []
+        assert list(await index.unsettled(0)) == []
+        assert await index.known(["k", "ours"]) == {"ours"}
+
+    async def test_a_second_one_of_theirs(self, index: Index) -> None:
+        await adopt(index, theirs("k1", "root"))
+        await adopt(index, theirs("k2", "root"))
+        assert await index.known(["k1", "k2"]) == {"k1"}
+        assert list(await index.unsettled(0)) == []
+
+
+class TestOverwritten:
+    async def test_nothing_has_changed(self, index: Index) -> None:
+        await adopt(index, theirs("k", "root"), "name")
+        assert not await index.overwritten("k", cid("root", version=0), ALICE, "name")
+        assert await located(index, "root") == {"root": ["k"]}
+
+    @pytest.mark.parametrize("by", [cid("other"), None])
+    async def test_what_was_there_goes(self, index: Index, by: Cid | None) -> None:
+        await adopt(index, theirs("k", "root"), "name")
+        assert await index.overwritten("k", by, ALICE, "name")
+        assert await located(index, "root") == {}
+        assert not (await index.release(ALICE, cid("root"))).found
+        assert list(await index.unsettled(0)) == []
+        await adopt(index, theirs("k", "other"), "name")
+        assert await located(index, "other") == {"other": ["k"]}
+
+    async def test_what_others_keep_is_damaged_until_it_comes_again(self, index: Index) -> None:
+        old = await adopt(index, theirs("k", "root", "a"), "name")
+        await index.keep(NewUpload(BOB, cid("a"), "", 10), frozenset({old.object_id}))
+        assert await index.overwritten("k", cid("other"), ALICE, "name")
+        await adopt(index, theirs("k", "other"), "name")
+        stored = await index.find(cid("root"))
+        assert stored is not None
+        assert stored.damaged
+        assert stored.key != "k"
+        await commit(index, new("ours", "root", "a"))
+        await index.release(ALICE, cid("root"))
+        assert await located(index, "a", "other") == {"a": ["ours"], "other": ["k"]}
+        assert list((await index.release(BOB, cid("a"))).keys) == ["ours"]
+
+    async def test_what_the_owner_keeps_elsewhere_stays(self, index: Index) -> None:
+        """Another name, or another root that only rests on it."""
+        old = await adopt(index, theirs("k", "root"), "name")
+        await commit(index, new("edit", "edit", needs=frozenset({old.object_id})), name="name")
+        await commit(index, new("mine", "mine"), name="name")
+        assert await index.overwritten("k", cid("other"), ALICE, "name")
+        assert not (await index.release(ALICE, cid("root"))).found
+        assert (await index.release(ALICE, cid("edit"))).keys == ["edit"]
+        assert (await index.release(ALICE, cid("mine"))).keys == ["mine"]
+
+    async def test_a_damaged_one_is_taken_in_anew(self, index: Index) -> None:
+        old = await adopt(index, theirs("k", "root"), "name")
+        await index.mark_damaged(old.object_id)
+        assert await index.overwritten("k", cid("root"), ALICE, "name")
+        await adopt(index, theirs("k", "root"), "name")
+        stored = await index.find(cid("root"))
+        assert stored is not None
+        assert not stored.damaged
+
+    async def test_ours_are_not_theirs(self, index: Index) -> None:
+        await commit(index, new("k", "root"), name="name")
+        assert await index.overwritten("k", cid("other"), ALICE, "name")
+        assert await index.overwritten("none", cid("other"), ALICE, "name")
+        assert await located(index, "root") == {"root": ["k"]}
+
+
+def seen_as(root: str) -> Receipt:
+    return Receipt(publishes=True, published=cid(root, version=0))
+
+
+class TestPublished:
+    async def test_one_that_is_published_takes_the_place_of_one_that_is_not(self, index: Index) -> None:
+        await commit(index, new("plain", "root", "a", receipt=seen_as("another")))
+        added = await commit(index, new("car", "root", "a", receipt=seen_as("root")), owner=BOB)
+        assert list(added.surplus) == ["plain"]
+        assert await located(index, "a") == {"a": ["car"]}
+        assert list((await index.release(ALICE, cid("root"))).keys) == []
+        assert list((await index.release(BOB, cid("root"))).keys) == ["car"]
+
+    @pytest.mark.parametrize("receipt", [seen_as("root"), seen_as("another"), NO_RECEIPT])
+    async def test_and_keeps_it(self, index: Index, receipt: Receipt) -> None:
+        await commit(index, new("car", "root", "a", receipt=seen_as("root")))
+        assert list((await commit(index, new("again", "root", "a", receipt=receipt))).surplus) == ["again"]
+
+    async def test_a_part_does_not(self, index: Index) -> None:
+        await commit(index, new("whole", "root", "a"))
+        added = await commit(index, new("part", "root", receipt=seen_as("root"), partial=True))
+        assert list(added.surplus) == ["part"]
+
+
 class TestAtOnce:
     async def test_one_root_eight_times(self, index: Index) -> None:
         owners = [UUID(int=n) for n in range(8)]
@@ -501,13 +649,21 @@ STEPS = st.one_of(
         st.sampled_from(OWNERS),
         st.booleans(),
         st.sampled_from([None, *NAMES]),
+        st.booleans(),
     ),
+    st.tuples(st.just("adopt"), st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), max_size=2)),
+    st.tuples(st.just("overwrite"), st.sampled_from(NAMES), st.sampled_from([None, *NAMES])),
     st.tuples(st.just("pair"), st.sampled_from(NAMES), st.sampled_from(NAMES), st.sampled_from(OWNERS)),
     st.tuples(st.just("release"), st.sampled_from(NAMES), st.sampled_from(OWNERS)),
     st.tuples(st.just("damage"), st.sampled_from(NAMES)),
     st.tuples(st.just("abandoned"), st.sampled_from(NAMES)),
     st.tuples(st.just("settle")),
 )
+
+
+def unnumbered(key: str) -> str:
+    """What was overwritten is named by its number, which differs."""
+    return "overwritten" if key.startswith("cidgate/overwritten/") else key
 
 
 class Player:
@@ -522,11 +678,22 @@ class Player:
         return answer, await self.state()
 
     async def do_commit(
-        self, key: str, root: str, blocks: list[str], owner: UUID, partial: bool, on: str | None
+        self, key: str, root: str, blocks: list[str], owner: UUID, partial: bool, on: str | None, seen: bool
     ) -> object:
         closure = await self.index.closure([cid(on).multihash] if on else [])
         one = new(key, root, *blocks, needs=closure.objects, partial=partial or not closure.complete)
-        return await self.commit([one], owner)
+        return await self.commit([replace(one, receipt=seen_as(root if seen else "?"))], owner)
+
+    async def do_adopt(self, key: str, root: str, blocks: list[str]) -> object:
+        added = await adopt(self.index, theirs(f"their-{root}-{key}", root, *blocks), "name")
+        return sorted(added.surplus)
+
+    async def do_overwrite(self, key: str, root: str, by: str | None) -> object:
+        stored = await self.index.find(cid(root))
+        if stored is None:
+            return None
+        answer = await self.index.overwritten(stored.key, cid(by) if by else None, ALICE, "name")
+        return answer, stored.theirs
 
     async def do_pair(self, key: str, first: str, second: str, owner: UUID) -> object:
         return await self.commit([new(key + "f", first), new(key + "t", second, "z")], owner)
@@ -564,13 +731,20 @@ class Player:
     async def state(self) -> Mapping[str, object]:
         names = [*NAMES, "x", "y", "z"]
         found = [await self.index.find(cid(name)) for name in names]
-        objects = [(one.key, one.damaged, one.partial) for one in found if one is not None]
+        objects = [
+            (unnumbered(one.key), one.damaged, one.partial, one.theirs, one.published)
+            for one in found
+            if one is not None
+        ]
         closures = []
         for name in names:
             closure = await self.index.closure([cid(name).multihash])
             closures.append((closure.complete, len(closure.objects)))
         return {
-            "copies": await located(self.index, *names),
+            "copies": {
+                name: [unnumbered(key) for key in copies]
+                for name, copies in (await located(self.index, *names)).items()
+            },
             "roots": objects,
             "closures": closures,
             "unsettled": sorted(await self.index.unsettled(0)),
@@ -662,3 +836,12 @@ class TestPostgres:
         await commit(index, new("k3", "other"))
         await index.release(ALICE, cid("other"))
         assert await epoch() == 1
+        await adopt(index, theirs("k4", "third"))
+        await commit(index, new("k5", "third"))
+        assert await epoch() == 2, "it is read from elsewhere now"
+        await adopt(index, theirs("k6", "fourth"))
+        await index.release(ALICE, cid("fourth"))
+        assert await epoch() == 3
+        await adopt(index, theirs("k7", "fifth"), "name")
+        await index.overwritten("k7", None, ALICE, "name")
+        assert await epoch() == 4

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -11,8 +12,11 @@ import pytest_asyncio
 from ipld import car
 from ipld.blocks import Block
 from ipld.cid import RAW, Cid
-from ipld.unixfs.profiles import PROFILES, UNIXFS_V1_2025
+from ipld.errors import BlockCorrupt, BlockNotFound
+from ipld.unixfs.profiles import PROFILES, UNIXFS_V0_2015, UNIXFS_V1_2025
+from storage.content import Added
 from storage.filebase import FilebaseObjects, Import
+from storage.files import KeptFile
 from storage.index import OPERATOR
 from storage.memory_index import MemoryIndex
 from storage.memory_objects import MemoryObjects
@@ -20,9 +24,10 @@ from storage.objects import ObjectInfo
 from storage.reindex import Adoption, Reindex
 from storage.reindex_notes import MemoryNotes, PostgresNotes, ReindexNotes
 from storage.s3 import open_s3
-from tests.storage.filebase_double import FilebaseDouble, filebase_at, published
+from storage.s3_errors import StoreRefused
+from tests.storage.filebase_double import FilebaseDouble, filebase_at, published, refuse
 from tests.storage.s3_servers import SOON, account_of, make_bucket, with_limits
-from tests.storage.stores import MIB, Stores, cut, pieces
+from tests.storage.stores import MIB, Stores, cut, join, pieces
 from tests.storage.test_reindex import add_tree, fill
 
 
@@ -42,6 +47,18 @@ class Bucket:
 
     async def reindex(self, **options: bool) -> int:
         return await Reindex(self.objects, self.stores.index, self.notes, self.adoption)(**options)
+
+    async def add(self, data: bytes) -> Added:
+        owned = self.stores.owned(profile=UNIXFS_V0_2015)
+        return await self.stores.content.add_file(pieces(data), owned)
+
+    async def read(self, key: str) -> bytes:
+        async with self.objects.open(key) as source:
+            return await join(source.read(0, source.size))
+
+    def files(self) -> Sequence[KeptFile]:
+        assert isinstance(self.stores.index, MemoryIndex)
+        return self.stores.index.files()
 
     async def keys(self) -> set[str]:
         return {info.key async for info in self.objects.list()}
@@ -167,9 +184,164 @@ async def test_nothing_of_others_is_deleted(bucket: Bucket) -> None:
     assert await bucket.keys() == before
     assert await bucket.stores.read(ours.cid) == data
     fresh = Bucket(bucket.objects, bucket.proxy)
-    assert await fresh.reindex() == 1
-    assert await fresh.keys() >= {"one", "two", "deep/three"}
+    assert await fresh.reindex() == 2, "the first one of theirs, and then ours in its place"
+    assert await fresh.keys() == before
     assert await fresh.stores.read(ours.cid) == data
+
+
+class TestTheirsChanges:
+    """Others write to their objects whenever they like; the gateway neither deletes nor rests on them."""
+
+    async def test_an_upload_of_what_they_had(self, bucket: Bucket) -> None:
+        await bucket.theirs("docs/report.txt", b"version 1")
+        assert await bucket.reindex() == 1
+        await bucket.theirs("docs/report.txt", b"version 2, longer")
+        added = await bucket.add(b"version 1")
+        await bucket.stores.content.sweep(0)
+        assert await bucket.read("docs/report.txt") == b"version 2, longer"
+        assert await bucket.stores.read(added.cid) == b"version 1"
+        assert await bucket.reindex() == 1
+        assert await bucket.stores.read(published(b"version 2, longer")) == b"version 2, longer"
+
+    async def test_nothing_of_ours_rests_on_them(self, bucket: Bucket) -> None:
+        await bucket.theirs("theirs.txt", b"AAAA-1")
+        assert await bucket.reindex() == 1
+        first = await bucket.add(b"AAAA-1")
+        await bucket.theirs("theirs.txt", b"AAAA-2")
+        second = await bucket.add(b"AAAA-1")
+        assert first.cid == second.cid
+        assert await bucket.stores.read(first.cid) == b"AAAA-1"
+        assert len(await bucket.keys()) == 2
+        assert await bucket.stores.content.release(bucket.stores.owner, first.cid)
+        assert await bucket.keys() == {"theirs.txt"}
+
+    async def test_letting_go_of_them_deletes_nothing(self, bucket: Bucket) -> None:
+        await bucket.theirs("photo.jpg", b"a photo")
+        assert await bucket.reindex() == 1
+        await bucket.theirs("photo.jpg", b"a photo, edited")
+        assert await bucket.stores.content.release(OPERATOR, published(b"a photo"))
+        await bucket.stores.content.sweep(0)
+        assert await bucket.read("photo.jpg") == b"a photo, edited"
+        with pytest.raises(BlockNotFound):
+            await bucket.stores.read(published(b"a photo"))
+
+    async def test_what_was_let_go_of_does_not_come_back(self, bucket: Bucket) -> None:
+        await bucket.theirs("photo.jpg", b"a photo")
+        assert await bucket.reindex() == 1
+        assert await bucket.stores.content.release(OPERATOR, published(b"a photo"))
+        assert await bucket.reindex() == 0
+        assert await bucket.reindex(from_start=True) == 1
+
+    @pytest.mark.parametrize("marked", [False, True])
+    async def test_what_they_wrote_since_is_taken_in(self, bucket: Bucket, marked: bool) -> None:
+        await bucket.theirs("text.txt", b"one")
+        assert await bucket.reindex() == 1
+        assert await bucket.reindex() == 0
+        await bucket.theirs("text.txt", b"another")
+        if marked:
+            with pytest.raises(BlockCorrupt):
+                await bucket.stores.read(published(b"one"))
+        assert await bucket.reindex() == 1
+        assert await bucket.stores.read(published(b"another")) == b"another"
+        with pytest.raises(BlockNotFound):
+            await bucket.stores.read(published(b"one"))
+        assert not await bucket.stores.content.release(OPERATOR, published(b"one"))
+        assert await bucket.reindex() == 0
+
+    async def test_what_was_taken_in_before_there_were_notes(self, bucket: Bucket) -> None:
+        await bucket.theirs("one.txt", b"one")
+        await bucket.theirs("two.txt", b"two")
+        assert await bucket.reindex() == 2
+        [file] = [file for file in bucket.files() if file.name == "two.txt"]
+        await bucket.theirs("one.txt", b"won")
+        assert await bucket.reindex(from_start=True) == 1
+        assert {file.name for file in bucket.files()} == {"one.txt", "two.txt"}
+        assert file in bucket.files(), "it has not changed"
+        assert await bucket.stores.read(published(b"won")) == b"won"
+
+    async def test_it_becomes_what_is_there_already(self, bucket: Bucket) -> None:
+        await bucket.theirs("one.txt", b"one")
+        await bucket.theirs("two.txt", b"second")
+        assert await bucket.reindex() == 2
+        await bucket.theirs("one.txt", b"second")
+        await bucket.theirs("two.txt", b"one")
+        await bucket.reindex()
+        assert await bucket.stores.read(published(b"one")) == b"one"
+        assert await bucket.stores.read(published(b"second")) == b"second"
+        assert await bucket.reindex() == 0
+
+    async def test_it_becomes_nothing_of_use(self, bucket: Bucket) -> None:
+        root, data = car_of(b"root")
+        await bucket.theirs("x", data, **{"import": "car"})
+        assert await bucket.reindex() == 1
+        bucket.proxy.imports_cars = False
+        await bucket.theirs("x", b"no CAR any more", **{"import": "car"})
+        assert await bucket.reindex() == 0
+        with pytest.raises(BlockNotFound):
+            await bucket.stores.blocks.get(root)
+
+    async def test_what_somebody_keeps_is_damaged_until_it_is_uploaded(self, bucket: Bucket) -> None:
+        await bucket.theirs("text.txt", b"one")
+        assert await bucket.reindex() == 1
+        alice = uuid4()
+        await bucket.stores.content.keep(published(b"one"), bucket.stores.owned("mine", alice))
+        await bucket.theirs("text.txt", b"second")
+        assert await bucket.reindex() == 1
+        with pytest.raises(BlockCorrupt):
+            await bucket.stores.read(published(b"one"))
+        assert await bucket.stores.read(published(b"second")) == b"second"
+        await bucket.add(b"one")
+        await bucket.stores.content.release(OPERATOR, published(b"one"))
+        bucket.stores.restart()
+        assert await bucket.stores.read(published(b"one")) == b"one"
+        assert await bucket.stores.content.release(alice, published(b"one"))
+        assert await bucket.keys() == {"text.txt"}
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+async def test_one_that_cannot_be_read_stops_nothing(
+    bucket: Bucket, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    """An archived one, say; it is read when it is back."""
+    for key in ("file-a", "file-b", "file-c"):
+        await bucket.theirs(key, key.encode())
+    fault = bucket.proxy.fail(refuse(403, "InvalidObjectState"), method, "/file-b", times=99)
+    assert await bucket.reindex() == 2
+    assert "file-b is left out for now: the object store answered 403" in caplog.text
+    assert await bucket.stores.read(published(b"file-c")) == b"file-c"
+    fault.times = 0
+    assert await bucket.reindex() == 1
+    assert await bucket.stores.read(published(b"file-b")) == b"file-b"
+
+
+async def test_one_of_ours_that_cannot_be_read_is_said(bucket: Bucket) -> None:
+    await bucket.add(b"ours")
+    bucket.proxy.fail(refuse(403, "AccessDenied"), "GET", "/files/", times=99)
+    with pytest.raises(StoreRefused):
+        await Bucket(bucket.objects, bucket.proxy).reindex()
+
+
+async def test_what_came_in_before_the_index_was_lost(bucket: Bucket) -> None:
+    """It goes once no address can write there any more; what only looks alike stays."""
+    name = uuid4().hex
+    for key in (f"incoming/{name[:2]}/{name}", "incoming/photo.jpg", f"incoming/{name[:2]}/{name}.jpg"):
+        await bucket.theirs(key, b"came in")
+    assert await bucket.reindex() == 0
+    assert await bucket.reindex() == 0
+    content = bucket.stores.content
+    assert await content.sweep(0) == 0
+    assert await content.sweep(-6 * 86400) == 0
+    assert await content.sweep(-8 * 86400) == 1
+    assert await bucket.keys() == {"incoming/photo.jpg", f"incoming/{name[:2]}/{name}.jpg"}
+
+
+async def test_what_is_coming_in_is_left_alone(bucket: Bucket) -> None:
+    """Its address ends in an hour, and so it stays."""
+    name = uuid4().hex
+    await bucket.stores.index.begin(f"incoming/{name[:2]}/{name}", 3600)
+    await bucket.theirs(f"incoming/{name[:2]}/{name}", b"came in")
+    assert await bucket.reindex() == 0
+    assert await bucket.stores.content.sweep(-3601) == 1
 
 
 async def test_it_goes_on_where_it_was(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
