@@ -18,6 +18,7 @@ from gateway.path_requests import redirected, refuse_wide_service_worker
 from gateway.refusals import NotSupported, PreconditionFailed
 from gateway.representation import Representation, send
 from gateway.request import CONTENT_PATH, ORIGIN, PATH_ORIGIN, ContentRequest, accept_of, target_of
+from gateway.routing_api import for_asker, records_for
 from gateway.sites.site import site_fallback, with_site_headers
 from gateway.trustless import require_verifiable
 from ipld.errors import BlockNotFound, NameNotFound, NoLink, RecordNotFound
@@ -65,6 +66,8 @@ async def _find(request: web.Request, gateway: Gateway, question: Question) -> R
     names, began = NamesAsked(names_for(request, gateway)), time.monotonic()
     # A TimeoutError here is 504: the content may exist and could not be found in time.
     async with asyncio.timeout(gateway.limits.send.retrieval_timeout):
+        if wanted.format is Format.IPNS_RECORD:
+            return for_asker(request, await represent_ipns_record(records_for(request, gateway), wanted))
         shown = await _answer(gateway, wanted, names)
     if origin.key is None:
         return shown
@@ -77,8 +80,6 @@ async def _find(request: web.Request, gateway: Gateway, question: Question) -> R
 
 async def _answer(gateway: Gateway, wanted: ContentRequest, names: NameResolver) -> Representation:
     """What a path leads to, or what the website says about a path that it does not have."""
-    if wanted.format is Format.IPNS_RECORD:
-        return await represent_ipns_record(gateway.ipns, wanted)
     limits = gateway.limits.resolve
     try:
         found = await resolve(names, gateway.blocks, wanted.path, limits)

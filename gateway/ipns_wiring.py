@@ -20,8 +20,6 @@ from naming.remote import Remote, RemoteTerms
 from naming.secret_box import SecretBox
 from naming.upstream_records import UpstreamRecords
 
-# Connections to all servers that are asked for records.
-MAX_CONNECTIONS = 64
 # Of the time that a client has, for the search; the rest is for following the path.
 _SEARCH_PART = 0.8
 # Of that, for one try at one server.
@@ -40,7 +38,9 @@ class Ipns:
 async def open_ipns(settings: Settings, pool: Pool) -> AsyncGenerator[Ipns, None]:
     """Nobody is asked for a record before the first request for a name."""
     async with AsyncExitStack() as stack:
-        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
+        # Searches are bounded, and their connections with them. Where two gateways ask each other, questions
+        # that waited for a connection might wait for questions that do so there.
+        connector = aiohttp.TCPConnector(limit=0)
         session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "cidgate"}
         )

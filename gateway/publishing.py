@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from aiohttp import hdrs, web
 
@@ -75,7 +75,7 @@ def terms_of(asked: Mapping[str, str], default: Terms) -> Terms:
 
 
 async def _asked(request: web.Request) -> Mapping[str, str]:
-    query = parse_parameters(target_of(request)[1])
+    query = _parameters(target_of(request)[1])
     body = await read_bounded(request, MAX_BODY_BYTES)
     try:
         text = body.decode().strip()
@@ -89,8 +89,17 @@ async def _asked(request: web.Request) -> Mapping[str, str]:
         and not text.startswith("/")
         and "=" in text
     ):
-        return {**parse_parameters(text), **query}
+        return {**_parameters(text), **query}
     return {"value": text, **query} if text else query
+
+
+def _parameters(query: str) -> dict[str, str]:
+    """Those of a query or form; BadRequest for bytes that are no UTF-8, which would be read as others."""
+    try:
+        unquote_to_bytes(query).decode()
+    except UnicodeError as error:
+        raise BadRequest("the parameters are not UTF-8") from error
+    return parse_parameters(query)
 
 
 def _json(text: str) -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from gateway.context import GATEWAY
+from gateway.context import GATEWAY, Gateway
 from gateway.formats.ipns_record import SUFFIX
-from gateway.headers import content_disposition, http_date
+from gateway.headers import NO_STORE, content_disposition, http_date
 from gateway.negotiation import accepts
 from gateway.refusals import BadRequest, NotAcceptable, NotSupported, PayloadTooLarge
 from gateway.representation import Representation, send
@@ -20,7 +21,8 @@ from gateway.upload_body import read_body
 from ipld.errors import InvalidName, InvalidRecord, RecordNotFound
 from ipld.ipns_name import IpnsName
 from ipld.ipns_record import MAX_BYTES, MEDIA_TYPE
-from naming.ipns import Current
+from naming.ipns import Current, IpnsNames
+from naming.via import Via, marks_in
 
 # "Response Headers": for records that state no TTL, or none that helps.
 _DEFAULT_MAX_AGE = 60
@@ -38,10 +40,24 @@ async def get_record(request: web.Request) -> web.StreamResponse:
     name = _name(request)
     try:
         async with asyncio.timeout(gateway.limits.send.retrieval_timeout):
-            current = await gateway.ipns.current(name)
+            shown = _record(name, await records_for(request, gateway).current(name))
     except RecordNotFound as error:
-        return await send(request, _no_record(str(error)), gateway.limits.send)
-    return await send(request, _record(name, current), gateway.limits.send)
+        shown = _no_record(str(error))
+    return await send(request, for_asker(request, shown), gateway.limits.send)
+
+
+def records_for(request: web.Request, gateway: Gateway) -> IpnsNames:
+    """Records for whoever asks: a question of another gateway never comes back to it."""
+    return gateway.ipns.asked_by(_via(request))
+
+
+def for_asker(request: web.Request, shown: Representation) -> Representation:
+    """An answer to a question of another gateway is for that one alone: not everybody was asked for it."""
+    return replace(shown, headers={**shown.headers, "Cache-Control": NO_STORE}) if _via(request) else shown
+
+
+def _via(request: web.Request) -> Via:
+    return marks_in(request.headers.getall(hdrs.VIA, []))
 
 
 async def put_record(request: web.Request) -> web.StreamResponse:

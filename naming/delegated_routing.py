@@ -9,6 +9,7 @@ from ipld.ipns_name import IpnsName
 from ipld.ipns_record import MEDIA_TYPE, IpnsRecord
 from naming.records import RecordsUnavailable
 from naming.remote import Remote
+from naming.via import Via, via_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,9 @@ class DelegatedRouter:
     def url(self) -> str:
         return self.remote.url
 
-    async def find(self, name: IpnsName) -> IpnsRecord | None:
-        answer = await self.remote.ask("GET", f"/routing/v1/ipns/{name}", {"Accept": MEDIA_TYPE})
+    async def find(self, name: IpnsName, via: Via = ()) -> IpnsRecord | None:
+        headers = {"Accept": MEDIA_TYPE, **via_header(via)}
+        answer = await self.remote.ask("GET", f"/routing/v1/ipns/{name}", headers)
         record = answer.record()
         if record is not None:
             record.verify(name, time.time())

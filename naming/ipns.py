@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ipld.errors import (
     InvalidName,
@@ -19,6 +19,7 @@ from ipld.ipns_record import IpnsRecord
 from ipld.names import ResolvedName
 from naming.record_search import RecordSearch
 from naming.records import OlderRecord, Origin, RecordStore, StoredRecord
+from naming.via import Via
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +48,18 @@ class Current:
 
 @dataclass(frozen=True, slots=True)
 class IpnsNames:
-    """A NameResolver of IPNS names. `listeners` hear the names whose record was replaced here."""
+    """A NameResolver of IPNS names. `listeners` hear the names whose record was replaced here; `via` are the
+    gateways that ask through this one."""
 
     store: RecordStore
     search: RecordSearch = field(default_factory=lambda: RecordSearch([]))
     max_ttl: int = MAX_TTL
     listeners: list[Callable[[str], None]] = field(default_factory=list)
+    via: Via = ()
+
+    def asked_by(self, via: Via) -> IpnsNames:
+        """The same names for a question that came through these gateways: none of them is asked again."""
+        return replace(self, via=via) if via else self
 
     async def resolve(self, name: str) -> ResolvedName:
         """One step. Raises NameNotFound for what is no IPNS name, and what `current` raises."""
@@ -71,8 +78,12 @@ class IpnsNames:
         stored = await self.store.get(name)
         if stored is not None and self._is_fresh(stored, time.time()):
             return self._current(name, stored)
+        if self.search.is_circle(self.via):
+            if stored is None:
+                raise _nowhere(name)
+            return self._current(name, stored, UNSURE_TTL)
         try:
-            found = await self.search(name)
+            found = await self.search(name, self.via)
         except (InvalidRecord, StoreUnavailable) as error:
             if stored is None:
                 raise
@@ -111,11 +122,12 @@ class IpnsNames:
     ) -> Current:
         if found is not None:
             stored = await self.store.put(name, found, Origin.FOUND)
-        elif stored is not None:
+        elif stored is not None and not self.via:
+            # With `via` somebody was left out, who may have a newer one.
             await self.store.checked(name)
             stored = StoredRecord(stored.record, stored.origin, time.time())
         if stored is None:
-            raise RecordNotFound(f"no place that this gateway asks has a record of the IPNS name {name}")
+            raise _nowhere(name)
         return self._current(name, stored)
 
     def _is_fresh(self, stored: StoredRecord, now: float) -> bool:
@@ -137,3 +149,7 @@ class IpnsNames:
             if stored.origin is not Origin.OWN and self.search.has_sources:
                 ttl -= int(now - stored.checked_at)
         return Current(record, max(0, min(ttl, int(record.expires - now))), stored.checked_at)
+
+
+def _nowhere(name: IpnsName) -> RecordNotFound:
+    return RecordNotFound(f"no place that this gateway asks has a record of the IPNS name {name}")

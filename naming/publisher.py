@@ -12,13 +12,20 @@ from uuid import UUID
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
-from ipld.errors import InvalidName, InvalidRecord, IpldError, RecordNotFound, StoreUnavailable
+from ipld.errors import (
+    InvalidName,
+    InvalidRecord,
+    IpldError,
+    NameUnavailable,
+    RecordNotFound,
+    StoreUnavailable,
+)
 from ipld.ipns_name import IpnsName
 from ipld.ipns_record import MAX_SEQUENCE, IpnsRecord, make_record, path_of
 from ipld.libp2p_keys import PrivateKey
 from ipld.rfc3339 import SECOND
 from naming.ipns import IpnsNames
-from naming.key_ring import KeyRing, SecretChanged
+from naming.key_ring import KeyRing
 from naming.named_keys import KeyTaken, KeyUnknown, NamedKey, NotYourKey
 from naming.records import Make, OlderRecord
 
@@ -124,7 +131,7 @@ class Publisher:
             sequence = 0 if before is None else before.sequence + 1
             if sequence > MAX_SEQUENCE:
                 raise InvalidPublication(f"the record of {key.name} has the highest sequence there is")
-            return _signed(private, pointed, sequence, terms)
+            return _signed(private, pointed, sequence, terms.lifetime, int(terms.ttl * SECOND))
 
         record = await self._advance(key.name, make)
         await self.ring.keys.published(key.label, terms.lifetime)
@@ -148,7 +155,10 @@ class Publisher:
 
     async def renew(self) -> int:
         """Sign anew what is past the half of its life, and announce what routers may have forgotten; how
-        many records those were. A key that cannot be used is passed over, with a line in the log."""
+        many records those were. A key that cannot be used is passed over, with a line in the log.
+
+        Raises StoreUnavailable.
+        """
         keys = await self.ring.keys.list()
         if keys and not self.ring.is_open:
             logger.warning("%d IPNS keys are here and IPNS_KEY_SECRET is not set: names expire", len(keys))
@@ -157,8 +167,14 @@ class Publisher:
         for key in keys:
             try:
                 renewed += await self._renewed(key)
-            except (SecretChanged, InvalidRecord, OlderRecord) as error:
+            except IpldError as error:
+                # What is not known of one name says nothing about the store of all.
+                if isinstance(error, StoreUnavailable) and not isinstance(error, NameUnavailable):
+                    raise
                 logger.error("the record of %s was not renewed: %s", key.name, error)  # noqa: TRY400
+            except Exception:
+                # Names of everybody else depend on this round, too.
+                logger.exception("the record of %s was not renewed", key.name)
         return renewed
 
     async def _renewed(self, key: NamedKey) -> bool:
@@ -181,9 +197,8 @@ class Publisher:
                 raise RecordNotFound(f"the record of {key.name} is gone")
             if not _is_past_half(before, lifetime):
                 return before
-            ttl = (before.ttl or 0) / SECOND
             # The later end makes it the newer one; the sequence stands for the value, which stays.
-            return _signed(private, before.value, before.sequence, Terms(lifetime, ttl))
+            return _signed(private, before.value, before.sequence, lifetime, before.ttl or 0)
 
         return await self._advance(key.name, make)
 
@@ -208,9 +223,10 @@ class Publisher:
         return record
 
 
-def _signed(private: PrivateKey, value: bytes, sequence: int, terms: Terms) -> IpnsRecord:
-    eol = time.time_ns() + int(terms.lifetime * SECOND)
-    return make_record(private, value, sequence=sequence, eol=eol, ttl=int(terms.ttl * SECOND))
+def _signed(private: PrivateKey, value: bytes, sequence: int, lifetime: float, ttl: int) -> IpnsRecord:
+    """`lifetime` in seconds; `ttl` in nanoseconds, of which a float loses some."""
+    eol = time.time_ns() + int(lifetime * SECOND)
+    return make_record(private, value, sequence=sequence, eol=eol, ttl=ttl)
 
 
 def _is_past_half(record: IpnsRecord, lifetime: float) -> bool:
@@ -219,7 +235,11 @@ def _is_past_half(record: IpnsRecord, lifetime: float) -> bool:
 
 def _value(text: str) -> bytes:
     """What a record says that points to the path or CID in `text`."""
-    value = (text if text.startswith("/") else f"/ipfs/{text}").encode("utf-8", "replace")
+    try:
+        value = (text if text.startswith("/") else f"/ipfs/{text}").encode()
+    except UnicodeEncodeError as error:
+        # Signed as another one it would lead somewhere else.
+        raise InvalidPublication(f"{text[:80]!r} is no Unicode text, which a record needs") from error
     if len(value) > MAX_VALUE_BYTES:
         raise InvalidPublication(f"the path has {len(value)} bytes, and {MAX_VALUE_BYTES} are allowed")
     try:

@@ -10,6 +10,7 @@ from typing import Protocol
 from ipld.errors import IpldError, NameUnavailable
 from ipld.ipns_name import IpnsName
 from ipld.ipns_record import IpnsRecord
+from naming.via import Via
 
 Make = Callable[[IpnsRecord | None], IpnsRecord]
 
@@ -78,8 +79,8 @@ class RecordSource(Protocol):
         """Which one it is."""
         ...
 
-    async def find(self, name: IpnsName) -> IpnsRecord | None:
-        """A verified record, or None where there is none.
+    async def find(self, name: IpnsName, via: Via = ()) -> IpnsRecord | None:
+        """A verified record, or None where there is none. `via` are the gateways that want to know.
 
         Raises InvalidRecord for one that does not count, and StoreUnavailable.
         """

@@ -11,7 +11,14 @@ from datetime import timedelta
 import aiohttp
 from aiobreaker import CircuitBreaker, CircuitBreakerError
 from aiobreaker.state import CircuitBreakerState
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_attempt
+from tenacity import (
+    AsyncRetrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+)
+from tenacity.retry import retry_base
 from tenacity.wait import wait_exponential
 from yarl import URL
 
@@ -22,8 +29,10 @@ logger = logging.getLogger(__name__)
 
 # Gateways send clients to a subdomain; more steps than this are a loop.
 MAX_REDIRECTS = 3
-# Worth another try; everything else that is no success is an answer (RFC 9110 section 15).
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+# The server as a whole is busy or away, whatever it is asked (RFC 9110 section 15).
+_AWAY = frozenset({408, 425, 429, 503})
+# What may be so of one name only: Kubo says 500 of what it cannot resolve, and gateways 502 or 504.
+_FAULTS = frozenset({500, 502, 504})
 # The most of an error's text that is shown.
 _SHOWN_BYTES = 300
 
@@ -31,8 +40,8 @@ _SHOWN_BYTES = 300
 @dataclass(frozen=True, slots=True)
 class RemoteTerms:
     """`timeout` is that of one try; waits between tries double from `first_wait` to `longest_wait`, and
-    are short, because a client waits. After `fail_max` failures in a row the server is left alone for
-    `rest`. Times in seconds."""
+    are short, because a client waits. After `fail_max` times in a row that it was away the server is left
+    alone for `rest`. Times in seconds."""
 
     timeout: float = 10.0
     tries: int = 3
@@ -68,6 +77,11 @@ class _Failed(Exception):
     """One try; another may do better."""
 
 
+class _Fault(_Failed):
+    """The server is there and failed with this question. Whoever likes can make names that lead to this, so
+    it counts for no breaker."""
+
+
 class Remote:
     """One server. `ask` raises RecordsUnavailable, which names it."""
 
@@ -78,7 +92,7 @@ class Remote:
         self._session = session
         self._terms = terms
         self._breaker = CircuitBreaker(
-            fail_max=terms.fail_max, timeout_duration=timedelta(seconds=terms.rest)
+            fail_max=terms.fail_max, timeout_duration=timedelta(seconds=terms.rest), exclude=[_Fault]
         )
 
     async def ask(
@@ -86,10 +100,14 @@ class Remote:
     ) -> RemoteAnswer:
         """The answer to one request, after as many tries as the terms allow."""
         terms = self._terms
+        worth_it: retry_base = retry_if_exception_type(_Failed)
+        if method == "GET":
+            # The same question gets the same answer, and a client waits.
+            worth_it &= retry_if_not_exception_type(_Fault)
         tries = AsyncRetrying(
             stop=stop_after_attempt(terms.tries),
             wait=wait_exponential(multiplier=terms.first_wait, max=terms.longest_wait),
-            retry=retry_if_exception_type(_Failed),
+            retry=worth_it,
             before_sleep=before_sleep_log(logger, logging.WARNING),
             reraise=True,
         )
@@ -140,8 +158,9 @@ class Remote:
             raise _Failed(f"{self.url} did not answer within {self._terms.timeout:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _Failed(f"{self.url} cannot be asked: {error or type(error).__name__}") from error
-        if answer.status in _TRANSIENT:
-            raise _Failed(f"{self.url} answered {answer.status}: {answer.text}")
+        if answer.status in _AWAY | _FAULTS:
+            kind = _Fault if answer.status in _FAULTS else _Failed
+            raise kind(f"{self.url} answered {answer.status}: {answer.text}")
         return answer
 
 

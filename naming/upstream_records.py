@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipld.ipns_name import IpnsName
 from ipld.ipns_record import MEDIA_TYPE, IpnsRecord
 from naming.remote import Remote
+from naming.via import Via, via_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,9 @@ class UpstreamRecords:
     def url(self) -> str:
         return self.remote.url
 
-    async def find(self, name: IpnsName) -> IpnsRecord | None:
-        answer = await self.remote.ask("GET", f"/ipns/{name}?format=ipns-record", {"Accept": MEDIA_TYPE})
+    async def find(self, name: IpnsName, via: Via = ()) -> IpnsRecord | None:
+        headers = {"Accept": MEDIA_TYPE, **via_header(via)}
+        answer = await self.remote.ask("GET", f"/ipns/{name}?format=ipns-record", headers)
         record = answer.record()
         if record is not None:
             record.verify(name, time.time())

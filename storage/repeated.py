@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 async def repeated(work: Callable[[], Awaitable[None]], seconds: float) -> AsyncGenerator[None, None]:
     """Do the work now and then every so many seconds, until the block is left.
 
-    A store that cannot be asked is asked again the next time.
+    No failure is the last time: what follows it is done all the same, and it stands in the log.
     """
 
     async def repeat() -> None:
@@ -26,6 +26,8 @@ async def repeated(work: Callable[[], Awaitable[None]], seconds: float) -> Async
                 await work()
             except StoreUnavailable as error:
                 logger.warning("put off for %.0f seconds: %s", seconds, error)
+            except Exception:
+                logger.exception("failed, and is tried again in %.0f seconds", seconds)
             await asyncio.sleep(seconds)
 
     task = asyncio.create_task(repeat())

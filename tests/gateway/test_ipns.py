@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from typing import cast
 
 import pytest
+from aiohttp import web
 
 from auth.keys import KeyRequest, Scope
+from config.settings import Settings
 from gateway.background import renewing
 from gateway.hosts import HostRules, Hosts
+from gateway.ipns_wiring import open_ipns
 from ipld.ipns_name import IpnsName
 from ipld.ipns_record import MAX_BYTES, MEDIA_TYPE, IpnsRecord
 from naming.delegated_routing import DelegatedRouter
@@ -19,12 +26,14 @@ from naming.ipns import IpnsNames
 from naming.key_ring import KeyRing
 from naming.memory_named_keys import MemoryNamedKeys
 from naming.memory_records import MemoryRecords
+from naming.postgres_records import Pool
 from naming.publisher import Publisher
-from naming.record_search import RecordSearch
+from naming.record_search import RecordSearch, SearchTerms
 from naming.records import Origin, RecordsUnavailable
 from naming.upstream_records import UpstreamRecords
+from naming.via import MAX_HOPS, Via, new_mark
 from tests.gateway.gateways import Answer, Running, running
-from tests.naming.ipns_records import HELLO, Owner, remote
+from tests.naming.ipns_records import HELLO, QUICK, Owner, remote, server
 
 SOME_KEY = "k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8"
 
@@ -265,19 +274,24 @@ class TestRouting:
         assert (answer.status, answer.headers["Allow"]) == (200, "GET, HEAD, OPTIONS, PUT")
         assert (await gate.write("DELETE", path)).status == 405
 
-    async def test_failures_elsewhere_are_said(self, gate: Running) -> None:
-        class Search:
-            has_sources = True
+    async def test_failures_elsewhere_are_said(self, caplog: pytest.LogCaptureFixture) -> None:
+        """And which servers those are stays in the log: they may be internal ones."""
 
-            async def __call__(self, name: IpnsName) -> IpnsRecord | None:
+        class Down:
+            url = "https://router.example"
+
+            async def find(self, name: IpnsName, via: Via) -> IpnsRecord | None:
                 raise RecordsUnavailable("router.example is down", 7)
 
-        names = replace(gate.gateway.ipns, search=Search())
+        names = IpnsNames(MemoryRecords(), RecordSearch([[Down()]]))
         async with running(ipns=names, names=names) as other:
-            for path in ("/routing/v1/ipns/", "/ipns/"):
-                answer = await other.get(f"{path}{Owner().name}")
+            for target in ("/routing/v1/ipns/{}", "/ipns/{}", "/ipns/{}?format=ipns-record"):
+                name = Owner().name
+                answer = await other.get(target.format(name))
                 assert (answer.status, answer.headers["Retry-After"]) == (502, "7")
-                assert "router.example is down" in answer.text
+                assert f"the record of {name} cannot be looked for now" in answer.text
+                assert "router.example" not in f"{answer.text}{answer.headers}"
+                assert f"cannot look for the record of {name}: router.example is down" in caplog.text
 
 
 class TestPublishing:
@@ -320,6 +334,14 @@ class TestPublishing:
         assert (answer.status, answer.json["value"]) == (201, HELLO)
         assert answer.json["ttl"] == (60 if b"ttl" in body else 300)
 
+    async def test_a_value_is_the_path_byte_for_byte(self, gate: Running) -> None:
+        """In a record a percent sign is one."""
+        said = (await gate.write("POST", "/ipns/blog?arg=/ipfs/bafkqaaa/%2541/%C3%A9")).json
+        assert said["value"] == "/ipfs/bafkqaaa/%41/é"
+        record = (await gate.gateway.ipns.current(IpnsName.parse(str(said["name"])))).record
+        assert record.value == "/ipfs/bafkqaaa/%41/é".encode()
+        assert record.path().segments == ("%41", "é")
+
     async def test_lifetime_and_ttl(self, gate: Running) -> None:
         answer = await gate.write("POST", f"/ipns/blog?arg={HELLO}&lifetime=1h30m&ttl=10")
         assert answer.json["ttl"] == 10
@@ -347,6 +369,9 @@ class TestPublishing:
             ("/ipns/blog", b"[" * 20_000, "application/json", "no JSON"),
             ("/ipns/blog", b"[]", "application/json", "a JSON object"),
             ("/ipns/blog", b'{"value": ["x"]}', "application/json", "is a text"),
+            ("/ipns/blog", b'{"value": "/ipfs/bafkqaaa/\\ud800"}', "application/json", "no Unicode text"),
+            ("/ipns/blog?arg=/ipfs/bafkqaaa/%FF", b"", "text/plain", "not UTF-8"),
+            ("/ipns/blog", b"arg=/ipfs/bafkqaaa/%FF", "application/x-www-form-urlencoded", "not UTF-8"),
         ],
     )
     async def test_requests_that_make_no_record(
@@ -399,6 +424,119 @@ async def test_names_are_kept_alive_and_what_was_found_is_dropped(
     await renewing(publisher)()
     assert (await gate.gateway.ipns.current(name)).record.expires > time.time() + 80_000
     assert await gate.gateway.ipns.store.get(stranger.name) is None
+
+
+@dataclass
+class Elsewhere:
+    """A place to ask that is known only once all gateways run."""
+
+    source: DelegatedRouter | UpstreamRecords | None = None
+    url: str = "https://elsewhere.example"
+
+    async def find(self, *question: object) -> IpnsRecord | None:
+        assert self.source is not None
+        return await self.source.find(*question)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def asking_each_other(
+    kind: type[DelegatedRouter | UpstreamRecords], *asked: tuple[int, ...]
+) -> AsyncIterator[list[Running]]:
+    """A gateway for each of `asked`, which are the places of those that it asks."""
+    places = [[Elsewhere() for _ in others] for others in asked]
+    async with AsyncExitStack() as stack:
+        gates = []
+        for group in places:
+            names = IpnsNames(MemoryRecords(), RecordSearch([group], SearchTerms(timeout=60.0)))
+            gates.append(await stack.enter_async_context(running(ipns=names, names=names)))
+        for group, others in zip(places, asked, strict=True):
+            for place, other in zip(group, others, strict=True):
+                terms = replace(QUICK, timeout=60.0)
+                place.source = kind(await stack.enter_async_context(remote(gates[other].url, terms)))
+        yield gates
+
+
+@pytest.mark.parametrize("kind", [DelegatedRouter, UpstreamRecords])
+class TestGatewaysThatAskEachOther:
+    """Who has been asked stands in `Via`, so that nobody waits for an answer to a question of his own."""
+
+    async def record(self, gate: Running, name: IpnsName) -> IpnsRecord | None:
+        answer = await gate.get(f"/routing/v1/ipns/{name}")
+        assert answer.status == 200, answer.text
+        return IpnsRecord.decode(answer.body) if answer.headers["Content-Type"] == MEDIA_TYPE else None
+
+    @pytest.mark.parametrize(
+        "asked",
+        [((0,),), ((1,), (0,)), ((1,), (2,), (0,)), ((1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2))],
+        ids=["itself", "each other", "a ring", "all others"],
+    )
+    async def test_a_name_that_nobody_has(
+        self, kind: type[DelegatedRouter], asked: tuple[tuple[int, ...], ...]
+    ) -> None:
+        async with asking_each_other(kind, *asked) as gates:
+            name = Owner().name
+            # All begin to look at the same time.
+            assert [*await asyncio.gather(*(self.record(gate, name) for gate in gates * 3))] == [
+                None for _ in gates * 3
+            ]
+            assert (await gates[0].get(f"/ipns/{Owner().name}?format=ipns-record")).status == 404
+
+    async def test_each_finds_what_the_other_has(self, kind: type[DelegatedRouter]) -> None:
+        async with asking_each_other(kind, (1,), (0,)) as gates:
+            for one, other in (gates, reversed(gates)):
+                owner = await known(one)
+                assert (await self.record(other, owner.name)) == (await self.record(one, owner.name))
+                assert (await other.get(f"/ipns/{owner.name}")).status == 200
+
+    async def test_a_chain_is_followed(self, kind: type[DelegatedRouter]) -> None:
+        async with asking_each_other(kind, (1,), (2,), (3,), ()) as gates:
+            owner = await known(gates[3])
+            assert await self.record(gates[0], owner.name) is not None
+            assert await self.record(gates[0], Owner().name) is None
+
+    async def test_a_chain_has_an_end(self, kind: type[DelegatedRouter]) -> None:
+        length = MAX_HOPS + 2
+        async with asking_each_other(kind, *((place + 1,) for place in range(length - 1)), ()) as gates:
+            owner = await known(gates[-1])
+            assert await self.record(gates[0], owner.name) is None
+            assert await self.record(gates[1], owner.name) is not None
+
+    async def test_what_only_the_asker_may_rely_on(self, kind: type[DelegatedRouter]) -> None:
+        """Not everybody is asked in such a search, so no cache keeps its outcome for other readers."""
+        async with asking_each_other(kind, (1,), (0,)) as gates:
+            through = f"1.0 fred, 1.1 {new_mark()}"
+            here, there = await known(gates[0]), Owner()
+            for target in (f"/routing/v1/ipns/{here.name}", f"/ipns/{here.name}?format=ipns-record"):
+                shared, alone = await gates[0].get(target), await gates[0].get(target, Via=through)
+                assert (alone.status, alone.body) == (shared.status, shared.body)
+                assert alone.headers["Cache-Control"] == "no-store"
+                assert shared.headers["Cache-Control"].startswith("public, max-age=60")
+            missing = await gates[0].get(f"/routing/v1/ipns/{there.name}", Via=through)
+            assert (missing.status, missing.headers["Cache-Control"]) == (200, "no-store")
+            # And is looked for at once where somebody else asks.
+            await gates[1].gateway.ipns.put(there.name, there.record().raw)
+            assert await self.record(gates[0], there.name) is not None
+
+
+async def test_no_question_waits_for_a_connection() -> None:
+    """Those of two gateways that ask each other might have all of them, and each wait for the other's."""
+    at_once = 100
+    settings = Settings.from_env({"IPNS_KEY_SECRET": "for tests, and long enough"})
+    async with server() as other:
+        all_there = asyncio.Event()
+
+        async def answer(_: web.Request) -> web.StreamResponse:
+            if len(other.asked) == at_once:
+                all_there.set()
+            await all_there.wait()
+            return web.Response(status=404)
+
+        other.answer = answer
+        settings = settings.model_copy(update={"upstream_gateways": (other.url,), "retrieval_timeout": 100.0})
+        # Looking for records takes no database.
+        async with open_ipns(settings, cast("Pool", None)) as ipns:
+            searches = (ipns.names.search(Owner().name) for _ in range(at_once))
+            assert await asyncio.gather(*searches) == [None] * at_once
 
 
 class TestOneGatewayAsksAnother:

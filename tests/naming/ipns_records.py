@@ -51,11 +51,13 @@ class Server:
     asked: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     credentials: list[str | None] = field(default_factory=list)
+    via: list[str | None] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.method, request.path_qs))
         self.bodies.append(await request.read())
         self.credentials.append(request.headers.get("Authorization"))
+        self.via.append(request.headers.get("Via"))
         assert self.answer is not None
         return await self.answer(request)
 

@@ -10,10 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from ipld.errors import InvalidKey
+from ipld.errors import InvalidKey, MalformedBlock, StoreUnavailable
 from ipld.ipns_name import IpnsName
-from ipld.ipns_record import IpnsRecord
+from ipld.ipns_record import IpnsRecord, make_record
 from ipld.libp2p_keys import KeyType, PrivateKey
+from ipld.rfc3339 import SECOND
 from naming import publisher as publishing
 from naming.delegated_routing import DelegatedRouter
 from naming.ipns import IpnsNames
@@ -22,8 +23,9 @@ from naming.memory_named_keys import MemoryNamedKeys
 from naming.memory_records import MemoryRecords
 from naming.named_keys import InvalidLabel, KeyTaken, KeyUnknown, NamedKey, NamedKeys, NotYourKey
 from naming.publisher import MAX_VALUE_BYTES, InvalidPublication, Publisher, Terms
-from naming.records import Origin, RecordStore, RecordsUnavailable
+from naming.records import Make, Origin, RecordStore, RecordsUnavailable, StoredRecord
 from naming.secret_box import SecretBox, WrongSecret
+from naming.via import Via
 from tests.naming.ipns_records import HELLO, Owner, remote, server
 
 SECRET = "a long text for tests"
@@ -126,6 +128,9 @@ async def test_labels_are_checked() -> None:
         ("hello", "neither a CID nor a path"),
         ("/ipfs/nothing", "neither a CID nor a path"),
         ("/ipfs/bafkqaaa/" + "x" * MAX_VALUE_BYTES, f"{MAX_VALUE_BYTES} are allowed"),
+        # From JSON, and bytes that are no UTF-8, as the command line hands them on.
+        ("/ipfs/bafkqaaa/\ud800", "no Unicode text"),
+        ("/ipfs/bafkqaaa/" + b"\xff".decode("utf-8", "surrogateescape"), "no Unicode text"),
     ],
 )
 async def test_values_that_lead_nowhere(value: str, reason: str) -> None:
@@ -164,11 +169,12 @@ async def test_a_sequence_that_is_known_elsewhere_is_passed() -> None:
     owner = Owner()
     key = await it.ring.add("blog", ME, owner.key)
 
-    async def find(name: IpnsName) -> IpnsRecord | None:
+    async def find(name: IpnsName, via: Via) -> IpnsRecord | None:
         return owner.record(41)
 
     class Search:
         has_sources = True
+        is_circle = staticmethod(lambda via: False)
         __call__ = staticmethod(find)
 
     it = replace(it, names=replace(it.names, search=Search()))
@@ -309,6 +315,67 @@ async def test_of_two_gateways_one_renews(
     await named_keys.published("blog", 4 * HOUR)
     await asyncio.sleep(0.25)
     assert sorted(await asyncio.gather(it.renew(), publisher(records, named_keys).renew())) == [0, 1]
+
+
+@pytest.mark.parametrize("ttl", [2**64 - 1, 2**63 + 1, 1])
+async def test_a_renewed_record_has_the_ttl_of_before_to_the_nanosecond(
+    monkeypatch: pytest.MonkeyPatch, ttl: int
+) -> None:
+    """Also one that only the holder of the private key would choose: a float is more than a record holds."""
+    monkeypatch.setattr(publishing, "CLAIM_SECONDS", 0.0)
+    it, owner = publisher(), Owner()
+    key = await it.ring.add("blog", ME, owner.key)
+    await it.publish(key, HELLO, Terms(HOUR, 60.0))
+    end = time.time_ns() + int(HOUR * SECOND)
+    given = make_record(owner.key, HELLO.encode(), sequence=5, eol=end, ttl=ttl)
+    await it.names.put(key.name, given.raw)
+    await it.ring.keys.published("blog", 4 * HOUR)
+    assert await it.renew() == 1
+    after = (await it.names.current(key.name)).record
+    assert (after.sequence, after.ttl) == (5, ttl)
+    assert after.expires > given.expires
+
+
+@pytest.mark.parametrize("mistake", [MalformedBlock("a number is too large"), OverflowError("too large")])
+async def test_a_record_that_cannot_be_signed_anew_does_not_stop_the_others(
+    mistake: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(publishing, "CLAIM_SECONDS", 0.0)
+
+    class Records(MemoryRecords):
+        """With methods that can be replaced."""
+
+    keys, records = MemoryNamedKeys(), Records()
+    it = publisher(records, keys)
+    broken = await made(it, "a")
+    for key in (broken, await made(it, "b")):
+        await it.publish(key, HELLO, Terms(HOUR, 60.0))
+        await keys.published(key.label, 4 * HOUR)
+
+    def failing(private: PrivateKey, value: bytes, **terms: int) -> IpnsRecord:
+        if IpnsName.of_key(private.public) == broken.name:
+            raise mistake
+        return make_record(private, value, **terms)
+
+    monkeypatch.setattr(publishing, "make_record", failing)
+    assert await it.renew() == 1
+    assert f"the record of {broken.name} was not renewed" in caplog.text
+    assert str(mistake) in caplog.text
+
+    async def gone(name: IpnsName, make: Make) -> IpnsRecord:
+        return make(None)
+
+    # One that was lost since it was looked at is no outage of the store, which ends the round.
+    monkeypatch.setattr(records, "advance", gone)
+    assert await it.renew() == 0
+    assert f"the record of {broken.name} is gone" in caplog.text
+
+    async def down(name: IpnsName) -> StoredRecord | None:
+        raise StoreUnavailable("the database is down")
+
+    monkeypatch.setattr(records, "get", down)
+    with pytest.raises(StoreUnavailable, match="database is down"):
+        await it.renew()
 
 
 async def test_a_key_that_cannot_be_used_does_not_stop_the_others(

@@ -83,7 +83,7 @@ async def test_redirects_are_followed_so_far() -> None:
             await UpstreamRecords(asked).find(owner.name)
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 429])
+@pytest.mark.parametrize("status", [503, 429, 408])
 async def test_passing_faults_are_tried_three_times(status: int) -> None:
     owner = Owner()
     record = owner.record()
@@ -98,13 +98,50 @@ async def test_passing_faults_are_tried_three_times(status: int) -> None:
         assert len(other.asked) == 3
 
 
+@pytest.mark.parametrize("status", [500, 502, 504])
+async def test_a_failure_for_some_names_cuts_off_nobody(status: int) -> None:
+    """Gateways answer so for names that they cannot resolve, and whoever likes can make those."""
+    owner = Owner()
+    async with server() as other, remote(other.url) as asked:
+        other.gives(b"cannot resolve", status, "text/plain")
+        for source in (DelegatedRouter(asked), UpstreamRecords(asked)):
+            for _ in range(QUICK.fail_max + 1):
+                with pytest.raises(RecordsUnavailable, match=f"{status}: cannot resolve"):
+                    await source.find(Owner().name)
+        # Asking again for the same name would give the same.
+        assert len(other.asked) == 2 * (QUICK.fail_max + 1)
+        other.gives(owner.record().raw)
+        assert await DelegatedRouter(asked).find(owner.name)
+        # A record that is put is worth more tries: the next time is in hours.
+        other.asked.clear()
+        other.gives(b"passing", status, "text/plain")
+        with pytest.raises(RecordsUnavailable, match=f"{status}: passing"):
+            await DelegatedRouter(asked).announce(owner.name, owner.record())
+        assert len(other.asked) == QUICK.tries
+
+
+async def test_a_server_that_fails_for_a_name_is_back() -> None:
+    owner = Owner()
+    async with server() as other, remote(other.url, replace(QUICK, rest=0.05, fail_max=1)) as asked:
+        router = DelegatedRouter(asked)
+        other.gives(status=503)
+        with pytest.raises(RecordsUnavailable):
+            await router.find(owner.name)
+        await asyncio.sleep(0.1)
+        other.gives(status=500)
+        with pytest.raises(RecordsUnavailable, match="answered 500"):
+            await router.find(owner.name)
+        other.gives(owner.record().raw)
+        assert await router.find(owner.name)
+
+
 async def test_a_server_that_is_down_is_left_alone() -> None:
     owner = Owner()
     async with server() as other, remote(other.url, replace(QUICK, rest=1.0)) as asked:
         router = DelegatedRouter(asked)
-        other.gives(b"out of order", 500, "text/plain")
+        other.gives(b"out of order", 503, "text/plain")
         for _ in range(2):
-            with pytest.raises(RecordsUnavailable, match="500: out of order"):
+            with pytest.raises(RecordsUnavailable, match="503: out of order"):
                 await router.find(owner.name)
         assert len(other.asked) == 5
         with pytest.raises(RecordsUnavailable, match="is not asked at present") as caught:
@@ -121,7 +158,7 @@ async def test_one_request_finds_out_whether_a_server_is_back() -> None:
     release = asyncio.Event()
     async with server() as other, remote(other.url, replace(QUICK, rest=0.05, fail_max=1)) as asked:
         router = DelegatedRouter(asked)
-        other.gives(status=500)
+        other.gives(status=503)
         with pytest.raises(RecordsUnavailable):
             await router.find(owner.name)
 
@@ -145,7 +182,7 @@ async def test_a_trial_that_is_given_up_leaves_the_breaker_open() -> None:
     owner = Owner()
     async with server() as other, remote(other.url, replace(QUICK, rest=0.05, fail_max=1)) as asked:
         router = DelegatedRouter(asked)
-        other.gives(status=500)
+        other.gives(status=503)
         with pytest.raises(RecordsUnavailable):
             await router.find(owner.name)
 
