@@ -294,14 +294,14 @@ async def test_the_bound_is_about_what_python_takes() -> None:
         async def resolve(self, name: str) -> ResolvedName:
             return ResolvedName(ContentPath.parse(f"/ipfs/{CID}/some/directory/of/{name}"), 3600)
 
-    names = CachedNames(Many(), NameLimits(bytes=4_000_000))
+    names = CachedNames(Many(), NameLimits(bytes=2_000_000))
     tracemalloc.start()
     try:
-        for n in range(6000):
+        for n in range(3000):
             await names.resolve(f"{n}.found.test")
         gc.collect()
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert names._found.bytes <= 2_000_000
+    assert names._found.bytes <= 1_000_000
     assert taken < 2 * names._found.bytes

@@ -60,8 +60,9 @@ class Figures:
 class Load:
     """Threads that read and write until they are told to stop; their outcomes count for the present phase."""
 
-    def __init__(self, gateways: list[Served], figures: Figures) -> None:
+    def __init__(self, gateways: list[Served], figures: Figures, pause: float) -> None:
         self._gateways = gateways
+        self._pause = pause
         self._figures = figures
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -100,6 +101,7 @@ class Load:
     def _repeat(self, work: Callable[[random.Random], None], number: int) -> None:
         dice = random.Random(number)
         while not self._stop.is_set():
+            time.sleep(self._pause)
             try:
                 work(dice)
             except Exception as error:
@@ -161,14 +163,14 @@ def _cold_file(number: int) -> bytes:
     return random.Random(number).randbytes(COLD_BYTES)
 
 
-def outages(folder: Path, seconds: float) -> Figures:
-    """One outage of each service, of so many seconds."""
+def outages(folder: Path, seconds: float, pause: float = 0.0) -> Figures:
+    """One outage of each service, of so many seconds; each client rests for `pause` between its requests."""
     figures = Figures()
     with services(folder) as below, ExitStack() as stack:
         gateways = [Served(folder / name, **SETTINGS, **below.settings) for name in ("one", "two")]
         for gateway in gateways:
             stack.callback(gateway.end)
-        load = Load(gateways, figures)
+        load = Load(gateways, figures, pause)
         with load.running():
             load.phase("all is well")
             time.sleep(seconds)

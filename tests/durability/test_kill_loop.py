@@ -11,7 +11,7 @@ from tests.storage.s3_servers import versitygw
 
 
 def test_nothing_that_was_answered_is_lost_by_a_kill(tmp_path: Path) -> None:
-    figures = kill_loop(tmp_path, 3, seed=1, answered=1)
+    figures = kill_loop(tmp_path, 2, seed=1, answered=1)
     assert figures.problems == []
     assert figures.answered >= figures.rounds
 

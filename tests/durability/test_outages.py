@@ -18,7 +18,7 @@ def test_what_is_answered_is_true_whatever_is_down() -> None:
         pytest.skip("no versitygw on the PATH, nor in VERSITYGW")
     # The path of the database's socket has to be short.
     with tempfile.TemporaryDirectory(prefix="cg-out-") as folder:
-        figures = outages(Path(folder), 1.5)
+        figures = outages(Path(folder), 1.5, pause=0.05)
     assert not figures.problems
     for service in ("the S3 server", "Postgres"):
         assert figures.outcomes[f"{service} is down"]["hot read", "200"] > 0

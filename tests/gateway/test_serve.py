@@ -169,26 +169,21 @@ def test_a_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
     assert len([path for path in (tmp_path / "objects").rglob("*") if path.is_file()]) == 1
 
 
-def test_the_first_call_works_where_nothing_but_blocks_is_given_out(tmp_path: Path) -> None:
-    with served(tmp_path, DESERIALIZED_RESPONSES="false") as running:
-        read = re.search(r'Read     curl -L "http://[^/]+(\S+)"', running.block)
+def test_the_first_call_works_where_hosts_are_strict_and_blocks_are_all(tmp_path: Path) -> None:
+    with served(tmp_path, STRICT_HOSTS="true", DESERIALIZED_RESPONSES="false") as running:
+        read = re.search(r'Read     curl -L "http://(localhost:\d+)/ipfs/(\w+)\?format=raw"', running.block)
         assert read
-        assert running.get(read[1])[0] == 200
-        assert f'curl -L "{running.url}/ipfs/' in running.get("/")[1].decode()
-        cid = read[1].removeprefix("/ipfs/").partition("?")[0]
-        local = {"Host": f"{cid}.ipfs.localhost"}
-        assert running.ask("GET", "/", headers=local)[0] == 400, "also by a name of its own"
+        host, cid = read.groups()
 
+        def status(target: str, of: str) -> int:
+            return running.ask("GET", target, headers={"Host": of})[0]
 
-def test_the_first_call_works_where_hosts_are_strict(tmp_path: Path) -> None:
-    with served(tmp_path, STRICT_HOSTS="true") as running:
-        read = re.search(r"Read     curl -L (http://localhost:\d+)(\S+)", running.block)
-        assert read
-        address = {"Host": read[1].removeprefix("http://").replace("localhost", "127.0.0.1")}
-        assert running.ask("GET", read[2], headers=address)[0] == 404, "it is no host of this gateway"
+        assert status(f"/ipfs/{cid}?format=raw", host.replace("localhost", "127.0.0.1")) == 404
         # Where curl is sent next; it knows that every name under localhost is this machine.
-        host = f"{read[2].removeprefix('/ipfs/')}.ipfs.{read[1].removeprefix('http://')}"
-        assert running.ask("GET", "/", headers={"Host": host})[0] == 200
+        assert status("/?format=raw", f"{cid}.ipfs.{host}") == 200
+        assert status("/", f"{cid}.ipfs.{host}") == 400, "nothing is to be believed there"
+        page = running.ask("GET", "/", headers={"Host": host})[2].decode()
+        assert f'curl -L "http://{host}/ipfs/{cid}?format=raw"' in page
 
 
 def test_a_bootstrap_key_that_can_be_none_is_said_before_anything_is_made(tmp_path: Path) -> None:

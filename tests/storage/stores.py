@@ -132,6 +132,10 @@ class Stores:
     async def nothing_left(self) -> bool:
         return not await self.keys() and not await self.index.unsettled(0)
 
+    async def nothing_but_notes_left(self) -> bool:
+        """As after a commit that was cancelled: what may come of it yet is noted for the sweep."""
+        return not await self.keys() and await self.content.sweep(0) <= 1 and await self.nothing_left()
+
     async def change(self, key: str, change: Callable[[bytes], bytes]) -> None:
         """Damage an object behind the program's back."""
         if isinstance(self.objects, MemoryObjects):

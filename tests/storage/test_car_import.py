@@ -491,7 +491,7 @@ async def test_cancelled(stores: Stores) -> None:
         done = (await asyncio.gather(task, return_exceptions=True))[0]
         if isinstance(done, Added) or await stores.content.release(stores.owner, root.cid):
             await stores.content.release(stores.owner, root.cid)
-        assert await stores.nothing_left()
+        assert await stores.nothing_but_notes_left()
 
 
 async def test_an_index_that_fails(stores: Stores) -> None:

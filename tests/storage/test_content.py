@@ -477,7 +477,7 @@ class TestFailing:
             assert await stores.index.known([key])
             assert await stores.index.unsettled(0) == []
         else:
-            assert await stores.nothing_left()
+            assert await stores.nothing_but_notes_left()
 
     @pytest.mark.parametrize("error", [StoreFull("full"), StoreUnavailable("away")])
     async def test_a_store_that_fails(self, stores: Stores, error: Exception) -> None:

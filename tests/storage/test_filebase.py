@@ -48,7 +48,7 @@ class Filebase:
         self.proxy = proxy
         self.s3 = s3
         self.outcomes: list[str] = []
-        self.objects = FilebaseObjects(s3, mode, cid_timeout=4.0, on_cid=self.outcomes.append)
+        self.objects = FilebaseObjects(s3, mode, cid_timeout=2.5, on_cid=self.outcomes.append)
         self.stores = Stores(self.objects, MemoryIndex())
         self.stores.content._files = SingleFiles(as_cars=mode is not Import.PLAIN)
 
@@ -312,7 +312,7 @@ async def test_a_bucket_that_imports_no_cars(one_s3_url: str) -> None:
 @pytest.mark.parametrize("mode", CARS)
 async def test_a_plain_bucket_cannot_promise(one_s3_url: str, mode: Import) -> None:
     async with filebase(one_s3_url, mode, gives_cids=False) as it:
-        with pytest.raises(StoreRefused, match="this one is plain S3: it gave no CID within 4 s"):
+        with pytest.raises(StoreRefused, match=r"this one is plain S3: it gave no CID within 2\.5 s"):
             await it.objects.check_mode()
 
 

@@ -27,7 +27,7 @@ from tests.storage.stores import join, store
 
 KEY = "cars/ab/" + "ab" * 16
 PART = LIMITS.part_bytes
-QUICK = with_limits(timeout=2, connect_timeout=2, complete_timeout=2)
+QUICK = with_limits(timeout=1.5, connect_timeout=1.5, complete_timeout=1.5)
 
 
 @pytest_asyncio.fixture

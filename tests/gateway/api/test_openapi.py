@@ -117,7 +117,7 @@ async def check(url: str, key: str, files: list[str]) -> None:
     more = {"SCHEMATHESIS_HOOKS": "tests.gateway.api.generators", FILES: ",".join(files)}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "run", f"{url}{BASE}/openapi.json",
-        "--header", f"Authorization: Bearer {key}", "--checks", "all", "--max-examples", "25",
+        "--header", f"Authorization: Bearer {key}", "--checks", "all", "--max-examples", "15",
         "--seed", "1", "--generation-database", "none", "--no-color", "--request-timeout", "30",
         cwd=ROOT,
         env={"PATH": "", "PYTHONPATH": str(ROOT), **more},
