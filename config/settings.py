@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +15,7 @@ from config.names import misspelled
 from config.resolvers import DnsResolvers
 from config.structures import NamespaceMap, PublicGateways
 from config.values import (
+    BucketName,
     Duration,
     HostPatterns,
     HttpUrl,
@@ -29,7 +29,8 @@ from config.values import (
 _FILEBASE = ("FILEBASE_IPFS_API_KEY", "FILEBASE_IPFS_API_SECRET", "FILEBASE_BUCKET_NAME")
 _BOOTSTRAP_CHARACTERS = 20
 
-KIB, MIB, GIB, HOUR = 1 << 10, 1 << 20, 1 << 30, 3600.0
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+HOUR = 3600.0
 
 
 class UnixFsProfile(StrEnum):
@@ -53,12 +54,6 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
-
-
-def _check_bucket_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,255}", name):
-        raise ValueError("must be the name of a bucket: letters, digits, dots and dashes")
-    return name
 
 
 def _check_bootstrap_key(secret: SecretStr) -> SecretStr:
@@ -87,7 +82,6 @@ def _secret_url(*schemes: str) -> AfterValidator:
 _Count = Annotated[int, Field(ge=1)]
 _Span = Annotated[Duration, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
 _Bytes = Annotated[Size, Field(ge=0)]
-_BucketName = Annotated[str, AfterValidator(_check_bucket_name)]
 _PostgresUrl = Annotated[SecretStr, _secret_url("postgresql", "postgres")]
 _RedisUrl = Annotated[SecretStr, _secret_url("redis", "rediss", "unix")]
 
@@ -122,7 +116,7 @@ class Settings(BaseSettings):
     filebase_endpoint_url: HttpUrl = Field("https://s3.filebase.com", description="Filebase or another S3.")
     filebase_ipfs_api_key: SecretStr | None = Field(None, description="Access key; unset: DATA_DIR is used.")
     filebase_ipfs_api_secret: SecretStr | None = Field(None, description="Secret key to that.")
-    filebase_bucket_name: _BucketName | None = Field(None, description="The bucket.")
+    filebase_bucket_name: BucketName | None = Field(None, description="The bucket.")
     filebase_region: str = Field("us-east-1", description="Region of the bucket.")
     filebase_import: FilebaseImport = Field(
         FilebaseImport.PLAIN,

@@ -88,6 +88,13 @@ def check_url(*schemes: str) -> Callable[[str], str]:
     return check
 
 
+def check_bucket_name(text: str) -> str:
+    """As S3 knows it, the old forms too."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,255}", text):
+        raise ValueError("must be the name of a bucket: letters, digits, dots and dashes")
+    return text
+
+
 def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(text)
@@ -111,4 +118,5 @@ Duration = Annotated[float, _from_text(parse_duration)]
 Urls = Annotated[tuple[str, ...], _from_text(parse_urls)]
 Networks = Annotated[tuple[Network, ...], _from_text(parse_networks)]
 HostPatterns = Annotated[tuple[str, ...], _from_text(parse_host_patterns)]
+BucketName = Annotated[str, _from_text(check_bucket_name)]
 HttpUrl = Annotated[str, _from_text(check_url("http", "https"))]

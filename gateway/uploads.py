@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 
 from auth.errors import Unauthenticated
 from auth.middleware import identity_of
-from gateway.api.answers import timestamp
+from gateway.api.answers import receipt_json, timestamp
 from gateway.context import GATEWAY, Gateway
 from gateway.headers import content_disposition_name
 from gateway.refusals import BadRequest, Conflict, NotKept, UnsupportedMediaType
@@ -192,9 +192,8 @@ def _created(added: Added, location: str) -> web.Response:
         "path": location.partition("?")[0],
         "id": None if added.file_id is None else str(added.file_id),
         "expires_at": timestamp(added.expires_at),
+        **receipt_json(added.receipt),
     }
-    if added.receipt.publishes:
-        body["filebase_cid"] = None if added.receipt.published is None else str(added.receipt.published)
     headers = {
         hdrs.LOCATION: location,
         hdrs.CONTENT_LOCATION: location,

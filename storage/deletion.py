@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Awaitable, Callable
 
 from ipld.errors import StoreUnavailable
 from storage.index import Index
-from storage.objects import INCOMING, OUR_KEY, ObjectStore
+from storage.objects import INCOMING_KEY, OUR_KEY, ObjectStore
 
 logger = logging.getLogger(__name__)
 
 Later = Callable[[str], Awaitable[None]]
-
-# The keys of uploads that do not pass through this program.
-INCOMING_KEY = re.compile(re.escape(INCOMING) + r"[0-9a-f]{2}/[0-9a-f]{32}", re.ASCII)
 
 
 class Deletion:

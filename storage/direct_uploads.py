@@ -13,12 +13,14 @@ from ipld.blocks import Buffer
 from ipld.cid import Cid
 from ipld.errors import BlockCorrupt, StoreUnavailable
 from storage.index import Index, Layout, StoredObject
-from storage.objects import INCOMING, OUR_KEY, ObjectNotFound, ObjectStore
+from storage.objects import INCOMING, ObjectNotFound, ObjectStore
 from storage.transactions import Pool, unavailable_is_said
 from storage.upload_log import plain
 
 # What S3 takes in one request.
 MAX_SIZE = 5 * 1024**3
+# Seconds: SigV4 knows no longer time than a week.
+LONGEST_ADDRESS = 7 * 86400
 
 _BEGIN = """
 INSERT INTO direct_uploads (id, owner, key, name, size, content_type, profile, lifetime, expires_at)
@@ -145,7 +147,7 @@ class DirectUploads:
         found = await self._index.find(root)
         if found is None or found.layout is not Layout.FILE:
             raise StoredAsCar(f"{root} is not in the bucket as a file of its own: read it at /ipfs/{root}")
-        if OUR_KEY.fullmatch(found.key) is None:
+        if found.theirs:
             raise StoredAsCar(f"{root} lies where others may change it: read it at /ipfs/{root}")
         if found.damaged:
             await self._check_damaged(found)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 from ipld.cid import Cid
@@ -162,13 +163,8 @@ class MemoryIndex:
 
     def _with_root(self, root: Cid, *, ours_first: bool = False) -> int | None:
         wanted = forms(root)
-        matching = [found for found, stored in self._objects.items() if stored.new.root.raw in wanted]
-
-        def order(found: int) -> tuple[bool, bool, bool, bool, int]:
-            stored, new = self._objects[found], self._objects[found].new
-            return stored.damaged, new.theirs and ours_first, new.partial, new.theirs, found
-
-        return min(matching, key=order, default=None)
+        matching = [item for item in self._objects.items() if item[1].new.root.raw in wanted]
+        return min(matching, key=partial(_order, ours_first=ours_first))[0] if matching else None
 
     def _stored(self, found: int) -> StoredObject:
         stored, new = self._objects[found], self._objects[found].new
@@ -230,7 +226,7 @@ class MemoryIndex:
             if not homes:
                 complete = False
                 continue
-            home, stored = min(homes, key=_best)
+            home, stored = min(homes, key=_order)
             complete = complete and not stored.new.partial
             objects |= {home} | stored.needs
         return Closure(frozenset(objects), complete)
@@ -279,9 +275,11 @@ def _log_entry(file: KeptFile, action: Action, client: str) -> LogEntry:
     return LogEntry(action, Outcome.DONE, file.owner, client, file.file_id, cid, file.name, file.size)
 
 
-def _best(item: tuple[int, _Object]) -> tuple[bool, bool, bool, int]:
+def _order(item: tuple[int, _Object], *, ours_first: bool = False) -> tuple[bool, bool, bool, bool, int]:
+    """The best comes first."""
     object_id, stored = item
-    return stored.damaged, stored.new.partial, stored.new.theirs, object_id
+    new = stored.new
+    return stored.damaged, new.theirs and ours_first, new.partial, new.theirs, object_id
 
 
 def _location(object_id: int, new: NewObject, row: BlockRow) -> Location:

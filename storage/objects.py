@@ -18,6 +18,7 @@ OUR_KEY = re.compile(r"(files/[a-z0-9-]+|cars|imports)/[0-9a-f]{2}/[0-9a-f]{32}"
 
 # Where uploads that do not pass through this program come in; nothing is served from there.
 INCOMING = "incoming/"
+INCOMING_KEY = re.compile(re.escape(INCOMING) + r"[0-9a-f]{2}/[0-9a-f]{32}", re.ASCII)
 
 
 class ObjectNotFound(LookupError):

@@ -12,9 +12,10 @@ from typing import Protocol
 from ipld.cid import Cid
 from ipld.unixfs.profiles import Profile
 from storage.closures import closure_of, parts
-from storage.deletion import INCOMING_KEY, Deletion
+from storage.deletion import Deletion
+from storage.direct_uploads import LONGEST_ADDRESS
 from storage.index import OPERATOR, Index, NewUpload, UploadGone
-from storage.objects import INCOMING, OUR_KEY, ObjectInfo, ObjectNotFound, ObjectStore
+from storage.objects import INCOMING, INCOMING_KEY, OUR_KEY, ObjectInfo, ObjectNotFound, ObjectStore
 from storage.reindex_notes import MemoryNotes, ReindexNotes
 from storage.reindex_objects import CAR_SUFFIX, NotACar, NotOurs, ReadObject, read_ours, read_theirs
 from storage.s3_errors import StoreRefused
@@ -26,9 +27,6 @@ Progress = Callable[[int, int], None]
 
 # How many keys are asked about, and noted as dealt with, at once.
 _BATCH = 1000
-
-# S3 signs no address for longer.
-_LONGEST_ADDRESS = 7 * 86400.0
 
 
 class Described(Protocol):
@@ -142,14 +140,14 @@ class Reindex:
         known |= await self._notes.skipped(batch)
         # After the others: what is deleted meanwhile goes from the index to the unsettled. And with what may
         # still come in for as long as addresses last.
-        known.update(await self._index.unsettled(-_LONGEST_ADDRESS))
+        known.update(await self._index.unsettled(-LONGEST_ADDRESS))
         return [info for info in batch if info.key not in known and _is_content(info.key)]
 
     async def _take(self, info: ObjectInfo, waiting: _Waiting) -> bool:
         if info.key.startswith(INCOMING):
             # Only a lost index knows nothing of it. It is not whole, or nobody will complete it: the sweep
             # removes it once no address can write there any more.
-            await self._index.begin(info.key, _LONGEST_ADDRESS)
+            await self._index.begin(info.key, LONGEST_ADDRESS)
             return False
         read = await self._read(info)
         if read is None:

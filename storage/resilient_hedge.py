@@ -67,10 +67,11 @@ async def _first_success(reads: set[asyncio.Task[T]]) -> T:
     waiting = set(reads)
     while True:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        failures = [error for task in done if (error := task.exception()) is not None]
-        if len(failures) < len(done):
-            return next(task.result() for task in done if task.exception() is None)
-        for error in failures:
+        # A success counts, also where another read failed in the same moment.
+        for task in sorted(done, key=lambda each: each.exception() is not None):
+            error = task.exception()
+            if error is None:
+                return task.result()
             if not waiting or not isinstance(error, Transient):
                 raise error
 

@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 
 from gateway.headers import NO_STORE
 from storage.files import KeptFile
+from storage.objects import Receipt
 
 JSON = "application/json; charset=utf-8"
 
@@ -26,6 +27,13 @@ def timestamp(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def receipt_json(receipt: Receipt) -> dict[str, object]:
+    """Where the store publishes on IPFS: under which CID, null where it did not say."""
+    if not receipt.publishes:
+        return {}
+    return {"filebase_cid": None if receipt.published is None else str(receipt.published)}
 
 
 def file_json(file: KeptFile) -> dict[str, object]:

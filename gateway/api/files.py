@@ -58,8 +58,7 @@ async def delete_file(request: web.Request) -> web.StreamResponse:
     released = await gateway.content.let_go(gateway.files.release(key.id, file_id, client))
     if not released.found:
         raise _unknown(file_id)
-    if released.found:
-        await gateway.forget()
+    await gateway.forget()
     return web.Response(status=204)
 
 

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 
 from auth.keys import ApiKey, Scope
 from auth.middleware import require
-from gateway.api.answers import answer, file_json, timestamp
+from gateway.api.answers import answer, file_json, receipt_json, timestamp
 from gateway.api.files import own_file
 from gateway.context import GATEWAY, Gateway
 from gateway.headers import content_disposition
@@ -31,12 +31,11 @@ from gateway.upload_body import check_still_allowed
 from gateway.upload_refusals import logged
 from ipld.unixfs.profiles import PROFILES
 from storage.content import Owned
-from storage.direct_uploads import MAX_SIZE, DirectUploads, NotUploaded, WantedUpload
+from storage.direct_uploads import LONGEST_ADDRESS, MAX_SIZE, DirectUploads, NotUploaded, WantedUpload
 from storage.objects import NO_RECEIPT, Receipt
 from storage.ownership import MAX_NAME_CHARACTERS
 
-# SigV4 knows no longer time than a week.
-MIN_HOURS, MAX_HOURS, DEFAULT_HOURS = 1, 168, 24
+MIN_HOURS, MAX_HOURS, DEFAULT_HOURS = 1, LONGEST_ADDRESS // 3600, 24
 MAX_BODY_BYTES = 64 * 1024
 # What the usual file systems take for a name.
 MAX_NAME_BYTES, MAX_SUFFIX_CHARACTERS = 255, 16
@@ -129,10 +128,7 @@ async def _completed(
     file = await gateway.files.find(key.id, file_id)
     if file is None:
         raise Conflict(f"the upload became the file {file_id}, which is not kept any more")
-    body = file_json(file)
-    if receipt.publishes:
-        body["filebase_cid"] = None if receipt.published is None else str(receipt.published)
-    return answer(body, status)
+    return answer(file_json(file) | receipt_json(receipt), status)
 
 
 def shortened(name: str) -> str:

@@ -17,6 +17,7 @@ from config.settings import Settings
 from gateway import listen
 from gateway.commands.errors import said_plainly
 from gateway.context import Gateway
+from gateway.formats.welcome_page import Welcome
 from gateway.health import program_version
 from gateway.logs import set_up_logging
 from gateway.sample import SAMPLE, SAMPLE_NAME
@@ -82,8 +83,9 @@ async def announce(settings: Settings, gateway: Gateway, bound: socket.socket) -
             "          shown once: keep it. `cidgate keys create` makes more.",
         ]
     if sample is not None:
-        read = f"{url}/ipfs/{sample.cid}"
-        lines.append(f" Read     curl -L {read if settings.deserialized_responses else quoted_raw(read)}")
+        verifiable_only = not settings.deserialized_responses
+        welcome = Welcome(url, program_version(), str(sample.cid), verifiable_only)
+        lines.append(f" Read     {welcome.read}")
     lines += [
         f' Upload   curl -T photo.jpg -H "Authorization: Bearer {secret or "$KEY"}" {url}/ipfs/',
         f" Health   {url}/readyz   Metrics {url}/metrics",
@@ -98,11 +100,6 @@ def _url(settings: Settings, bound: socket.socket) -> str:
         # The address is no host that is served then, and this name is one unless PUBLIC_GATEWAYS says no.
         return f"http://localhost:{bound.getsockname()[1]}"
     return (settings.public_url or listen.url_of(bound)).rstrip("/")
-
-
-def quoted_raw(url: str) -> str:
-    """For a shell to which `?` means something."""
-    return f'"{url}?format=raw"'
 
 
 async def _add_sample(gateway: Gateway) -> Added | None:

@@ -7,15 +7,14 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from urllib.parse import quote
 
 from gateway.formats.content_headers import content_headers
+from gateway.formats.pages import segment
 from gateway.representation import Representation
 from gateway.request import ContentRequest
 from gateway.small_bodies import made_later
 from ipld.blocks import BlockReader
 from ipld.cid import DAG_PB, RAW, Cid, codec_name
-from ipld.dag_pb import name_bytes
 from ipld.errors import BlockCorrupt, BlockNotFound, MalformedBlock, NotUnixFs
 from ipld.lookahead import in_order
 from ipld.paths import Found
@@ -131,5 +130,5 @@ def _described(entry: Link, details: _Details | None) -> dict[str, object]:
     }
     if name != entry.name:
         # JSON has no word for bytes that are no UTF-8, and other names may look the same then.
-        described["encoded_name"] = quote(name_bytes(entry.name), safe="")
+        described["encoded_name"] = segment(entry.name)
     return described | dict(details or {})

@@ -339,7 +339,8 @@ async def test_no_address_for_what_others_may_change(moto_direct: Direct) -> Non
     index = moto_direct.gateway.direct._index  # type: ignore[union-attr]
     [key] = await moto_direct.gateway.keys.list()
     root = Cid.of(b"theirs", RAW)
-    theirs = NewObject("docs/report.txt", Layout.FILE, root, 6, [BlockRow(root.multihash, 0, 6)])
+    rows = [BlockRow(root.multihash, 0, 6)]
+    theirs = NewObject("docs/report.txt", Layout.FILE, root, 6, rows, theirs=True)
     adopted = await index.adopt(theirs, NewUpload(key.id, root, "report.txt", 6))
     answer = await moto_direct.api("GET", f"/files/{adopted.kept[0].file_id}/url")
     assert (answer.status, answer.reason) == (409, "STORED_AS_CAR")
