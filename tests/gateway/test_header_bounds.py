@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from gateway.context import Limits
@@ -12,15 +10,9 @@ from tests.gateway.gateways import Running, running
 
 
 async def ask(gate: Running, accepts: list[str]) -> bytes:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
-    try:
-        lines = ["GET /ipfs/bafkqaaa HTTP/1.1", "Host: 127.0.0.1", "Connection: close"]
-        lines += [f"Accept: {text}" for text in accepts]
-        writer.write("\r\n".join([*lines, "", ""]).encode())
-        async with asyncio.timeout(60):
-            return await reader.read()
-    finally:
-        writer.close()
+    lines = ["GET /ipfs/bafkqaaa HTTP/1.1", "Host: 127.0.0.1", "Connection: close"]
+    lines += [f"Accept: {text}" for text in accepts]
+    return await gate.raw("\r\n".join([*lines, "", ""]).encode())
 
 
 @pytest.mark.parametrize("hot", [True, False])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -13,7 +15,18 @@ from ipld.ipns_record import MAX_BYTES, MEDIA_TYPE
 from naming.delegated_routing import DelegatedRouter
 from naming.records import RecordsUnavailable
 from naming.upstream_records import UpstreamRecords
-from tests.naming.ipns_records import QUICK, Owner, remote, server
+from tests.naming.ipns_records import QUICK, Owner, Server, remote, server
+
+
+@asynccontextmanager
+async def that_was_away(owner: Owner) -> AsyncIterator[tuple[Server, DelegatedRouter]]:
+    """A server that is left alone, for a moment."""
+    async with server() as other, remote(other.url, replace(QUICK, rest=0.05, fail_max=1)) as asked:
+        router = DelegatedRouter(asked)
+        other.gives(status=503)
+        with pytest.raises(RecordsUnavailable):
+            await router.find(owner.name)
+        yield other, router
 
 
 async def test_where_each_kind_is_asked() -> None:
@@ -122,11 +135,7 @@ async def test_a_failure_for_some_names_cuts_off_nobody(status: int) -> None:
 
 async def test_a_server_that_fails_for_a_name_is_back() -> None:
     owner = Owner()
-    async with server() as other, remote(other.url, replace(QUICK, rest=0.05, fail_max=1)) as asked:
-        router = DelegatedRouter(asked)
-        other.gives(status=503)
-        with pytest.raises(RecordsUnavailable):
-            await router.find(owner.name)
+    async with that_was_away(owner) as (other, router):
         await asyncio.sleep(0.1)
         other.gives(status=500)
         with pytest.raises(RecordsUnavailable, match="answered 500"):
@@ -156,11 +165,7 @@ async def test_a_server_that_is_down_is_left_alone() -> None:
 async def test_one_request_finds_out_whether_a_server_is_back() -> None:
     owner = Owner()
     release = asyncio.Event()
-    async with server() as other, remote(other.url, replace(QUICK, rest=0.05, fail_max=1)) as asked:
-        router = DelegatedRouter(asked)
-        other.gives(status=503)
-        with pytest.raises(RecordsUnavailable):
-            await router.find(owner.name)
+    async with that_was_away(owner) as (other, router):
 
         async def answer(_: web.Request) -> web.StreamResponse:
             await release.wait()
@@ -180,11 +185,7 @@ async def test_one_request_finds_out_whether_a_server_is_back() -> None:
 
 async def test_a_trial_that_is_given_up_leaves_the_breaker_open() -> None:
     owner = Owner()
-    async with server() as other, remote(other.url, replace(QUICK, rest=0.05, fail_max=1)) as asked:
-        router = DelegatedRouter(asked)
-        other.gives(status=503)
-        with pytest.raises(RecordsUnavailable):
-            await router.find(owner.name)
+    async with that_was_away(owner) as (other, router):
 
         async def hang(_: web.Request) -> web.StreamResponse:
             await asyncio.sleep(0.5)
